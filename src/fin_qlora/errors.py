@@ -1,0 +1,134 @@
+"""What can go wrong, and what the user decides about it.
+
+FinQloraError                     exit code 1
+├── FindingsError              1  a check found something: the report says what
+├── UsageError                 2  the command, flag or recipe is not right
+│   └── UnknownNameError       2  ... and a name close to it exists
+├── DataError                  3  rows, labels or files are not what the task expects
+│   ├── MissingFileError       3
+│   ├── EmptyDatasetError      3
+│   ├── UnknownLabelError      3
+│   ├── TruncatedAnswerError   3  a row is longer than the model may read
+│   ├── ContractError          3  the prompt cannot be built without ambiguity
+│   └── AdapterMismatchError   3  the adapter does not belong to this base, or does nothing
+├── EnvironmentFault           4  this machine cannot do it
+│   ├── DiskFullError          4
+│   └── MissingDependencyError 4
+└── HubError                   5  the hub did not do what was asked
+    ├── HubUnreachableError    5
+    ├── HubRefusedError        5  the token is wrong or lacks the right
+    └── HubNotFoundError       5
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that is spelled most like ``name``, or None when none comes close."""
+    matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+class FinQloraError(Exception):
+    """Any error of this package: one sentence that says what is wrong, one that says what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.fix}".rstrip()
+
+
+class FindingsError(FinQloraError):
+    """A check ran to its end and found something wrong."""
+
+
+class UsageError(FinQloraError):
+    """The command line or the recipe asks for something that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name is not known; the message offers the nearest one that is."""
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+        known = sorted(choices)
+        close = nearest(name, known)
+        if close:
+            fix = f"Did you mean '{close}'?"
+        elif known:
+            fix = f"Known: {', '.join(known[:12])}{', …' if len(known) > 12 else ''}."
+        else:
+            fix = ""
+        super().__init__(f"There is no {kind} '{name}'.", fix=fix)
+        self.kind, self.name = kind, name
+
+
+class DataError(FinQloraError):
+    """The data is not what the task expects."""
+
+    exit_code = 3
+
+
+class MissingFileError(DataError):
+    """A file that is needed is not there."""
+
+
+class EmptyDatasetError(DataError):
+    """A data set has no row to work on."""
+
+
+class UnknownLabelError(DataError):
+    """A row has a label that the task does not know."""
+
+
+class TruncatedAnswerError(DataError):
+    """A row is longer than the limit, so that training would cut it."""
+
+
+class ContractError(DataError):
+    """Prompt and answer cannot be turned into token ids without ambiguity."""
+
+
+class AdapterMismatchError(DataError):
+    """The adapter does not belong to this base, to this contract, or does nothing."""
+
+
+class EnvironmentFault(FinQloraError):  # noqa: N818 (EnvironmentError is a builtin)
+    """This machine or installation cannot do what was asked."""
+
+    exit_code = 4
+
+
+class DiskFullError(EnvironmentFault):
+    """There is no room left on the disk."""
+
+
+class MissingDependencyError(EnvironmentFault):
+    """An optional package that is needed here is not installed."""
+
+
+class HubError(FinQloraError):
+    """The hub did not do what was asked."""
+
+    exit_code = 5
+
+
+class HubUnreachableError(HubError):
+    """No hub answers at the endpoint."""
+
+
+class HubRefusedError(HubError):
+    """The hub knows the request but the token is wrong or lacks the right."""
+
+
+class HubNotFoundError(HubError):
+    """The repository, revision or file is not on the hub, or is hidden from this token."""

@@ -1,0 +1,153 @@
+"""Loading a base model in 4-bit, 8-bit or 16-bit, with the traps of that closed."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import (
+    ContractError,
+    MissingDependencyError,
+    MissingFileError,
+    UsageError,
+)
+from ..files import sha256_bytes, sha256_file
+from .repository import fetch
+from .tiny import TINY_ID, tiny_base_path
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Quantization = Literal["4bit", "8bit", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseIdentity:
+    """Which base it is: hub id, commit, and the digest of its weight files."""
+
+    id: str
+    revision: str | None
+    digest: str
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Return plain JSON values."""
+        return {"id": self.id, "revision": self.revision, "digest": self.digest}
+
+
+def locate_base(name: str, *, revision: str | None = None) -> tuple[Path, BaseIdentity]:
+    """Return the folder of a base model and its identity.
+
+    ``name`` is a folder, the id of the embedded tiny base, or a repository on the hub that
+    ``HF_ENDPOINT`` names, which is downloaded (or taken from the cache) at ``revision``.
+
+    Raises:
+        MissingFileError: no such folder, or it has no weights.
+        HubNotFoundError, HubRefusedError, HubUnreachableError: the hub did not give it.
+    """
+    if name == TINY_ID:
+        folder, commit = tiny_base_path(), None
+    else:
+        folder, commit = fetch(name, revision=revision, needs="config.json")
+    digest = weights_digest(folder)
+    return folder, BaseIdentity(id=name, revision=commit, digest=digest)
+
+
+def weights_digest(folder: Path) -> str:
+    """Return one SHA-256 over the names and contents of a model's weight files.
+
+    Raises MissingFileError when the folder holds no safetensors weights.
+    """
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights or not (folder / "config.json").is_file():
+        raise MissingFileError(
+            f"'{folder}' holds no model: config.json and *.safetensors are needed.",
+            fix="Weights in pickle form are not read; convert them to safetensors.",
+        )
+    lines = [f"{file.name} {sha256_file(file)}" for file in weights]
+    return sha256_bytes("\n".join(lines).encode())
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer and make sure that padding cannot be mistaken for an end token.
+
+    Raises ContractError when the tokenizer has no padding token that is distinct.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    ends = {tokenizer.eos_token_id}
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in ends:
+        reserved = [
+            token
+            for token in ("<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<pad>")
+            if token in tokenizer.get_vocab()
+        ]
+        if not reserved:
+            raise ContractError(
+                "The tokenizer has no padding token that differs from its end token.",
+                fix="Add one to the tokenizer, e.g. '<|finetune_right_pad_id|>'.",
+            )
+        tokenizer.pad_token = reserved[0]
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load_model(folder: Path, *, quantization: Quantization, **options: Any) -> PreTrainedModel:
+    """Load the base in bfloat16, or quantised to 4-bit NF4 (double) or 8-bit.
+
+    On a CPU the 4-bit layers are kept from repacking themselves for inference: with AVX512-BF16
+    that would stop gradients after the first evaluation without a word (bitsandbytes 0.50).
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = quantization_config(quantization)
+    if config is not None:
+        options["quantization_config"] = config
+    if torch.cuda.is_available():
+        options.setdefault("device_map", {"": torch.cuda.current_device()})
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, trust_remote_code=False, **options
+    )
+    keep_trainable(model)
+    return model
+
+
+def quantization_config(quantization: Quantization) -> Any:
+    """Return the bitsandbytes configuration of a quantisation, or None for 16-bit."""
+    if quantization == "none":
+        return None
+    if quantization not in ("4bit", "8bit"):
+        raise UsageError(
+            f"The quantization '{quantization}' does not exist.",
+            fix="Use '4bit', '8bit' or 'none'.",
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingDependencyError(
+            "bitsandbytes is not installed.", fix="Install it, or use quantization 'none'."
+        )
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def keep_trainable(model: Any) -> None:
+    """Keep 4-bit layers in the layout that has gradients, and 8-bit ones from logging each call."""
+    import bitsandbytes
+
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    logging.getLogger("bitsandbytes.cextension").setLevel(logging.ERROR)

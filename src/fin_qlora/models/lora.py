@@ -1,0 +1,73 @@
+"""The LoRA weights on a base: what they are stored as, and whether they really do something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import AdapterMismatchError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+def trainable_parameters(model: PeftModel) -> int:
+    """Return how many numbers are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def in_stored_precision(model: PeftModel) -> None:
+    """Round the trained weights to bfloat16 and keep them as float32.
+
+    The file holds bfloat16, and PEFT computes with the float32 copy of it: after this the model in
+    memory gives the very logits that the published file will give.
+    """
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.bfloat16).to(torch.float32)
+
+
+def save_weights(model: PeftModel, folder: Path) -> None:
+    """Write adapter_config.json and the adapter's weights as bfloat16 safetensors."""
+    import torch
+    from peft import get_peft_model_state_dict
+
+    state = {
+        name: tensor.detach().to("cpu", torch.bfloat16).contiguous()
+        for name, tensor in get_peft_model_state_dict(model).items()
+    }
+    model.save_pretrained(folder, safe_serialization=True, state_dict=state)
+
+
+def check_loaded(model: PeftModel, folder: Path) -> None:
+    """Refuse an adapter whose file and model do not hold the same tensors, or that does nothing.
+
+    Raises:
+        AdapterMismatchError: tensors are missing on either side, differ in shape, or every B
+            matrix is zero, so that the output would be the base's.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS, framework="pt") as stored:
+        names = list(stored.keys())  # noqa: SIM118 (not a mapping)
+        shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in names}
+        nonzero = any(bool(stored.get_tensor(name).any()) for name in shapes if "lora_B" in name)
+    expected = {
+        name: tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(model).items()
+    }
+    if shapes != expected:
+        odd = sorted(set(shapes.items()) ^ set(expected.items()))
+        raise AdapterMismatchError(
+            f"The adapter does not fit this base: {len(odd)} tensors differ, first '{odd[0][0]}'.",
+            fix="Load it on the base that its adapter_config.json names.",
+        )
+    if not nonzero:
+        raise AdapterMismatchError(
+            "The adapter changes nothing: every B matrix is zero.",
+            fix="It was saved before it was trained; train again.",
+        )

@@ -1,0 +1,5 @@
+"""Runs that read top to bottom; their settings are the YAML files that ship beside them."""
+
+from .catalogue import recipe_names, recipe_path
+
+__all__ = ["recipe_names", "recipe_path"]

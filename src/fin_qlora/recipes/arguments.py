@@ -1,0 +1,183 @@
+"""Settings of a run: a YAML recipe plus flags, as TRL's users know them, without typos."""
+
+from __future__ import annotations
+
+import sys
+import typing
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+from trl import ModelConfig, TrlParser
+
+from ..errors import UsageError, nearest
+from ..files import shipped
+from ..models.tiny import TINY_ID
+from ..training import FinSFTConfig
+from .catalogue import recipe_path
+
+
+@dataclass
+class ClassificationArguments:
+    """What is trained on and how it is asked; training and model settings are TRL's own."""
+
+    task: str = field(default="", metadata={"help": "Name of the task; see `fin-qlora tasks ls`."})
+    data_dir: str | None = field(
+        default=None, metadata={"help": "Folder that holds the task's files."}
+    )
+    form: Literal["plain", "chat"] = field(
+        default="plain", metadata={"help": "Prompt form: plain (the paper's) or chat."}
+    )
+    synthetic_seed: int = field(default=0, metadata={"help": "Seed of generated data."})
+    evaluation_batch_size: int = field(
+        default=32, metadata={"help": "Rows in one forward pass of the evaluation."}
+    )
+    cpu_threads: int = field(
+        default=0,
+        metadata={
+            "help": "Threads of each process on a machine without a GPU; 0 shares all cores."
+        },
+    )
+    dry_run: bool = field(
+        default=False, metadata={"help": "Check every row, print the plan, train nothing."}
+    )
+
+
+@dataclass
+class BaseArguments(ModelConfig):
+    """TRL's ModelConfig with the paper's LoRA preset: rank 4 at 4 bits, alpha 32, q, k and v."""
+
+    model_name_or_path: str | None = field(
+        default=TINY_ID, metadata={"help": "Folder or hub id of the base model."}
+    )
+    model_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of the base model."}
+    )
+    use_peft: bool = field(default=True, metadata={"help": "Train a LoRA adapter."})
+    lora_r: int = field(default=4, metadata={"help": "LoRA rank."})
+    lora_alpha: int = field(default=32, metadata={"help": "LoRA alpha."})
+    lora_dropout: float = field(default=0.1, metadata={"help": "LoRA dropout."})
+    lora_target_modules: list[str] | None = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj"],
+        metadata={"help": "Names of the modules that get an adapter."},
+    )
+
+    def __post_init__(self) -> None:
+        if self.load_in_4bit and self.load_in_8bit:
+            raise UsageError(
+                "load_in_4bit and load_in_8bit are both set.", fix="Choose one of them."
+            )
+        if not self.use_peft:
+            raise UsageError("use_peft is false.", fix="fin-qlora trains adapters only.")
+        super().__post_init__()
+
+
+Arguments = tuple[ClassificationArguments, FinSFTConfig, BaseArguments]
+
+
+class _Parser(TrlParser):
+    """TrlParser that neither guesses at abbreviations nor prints 400 lines of usage on a typo."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.", fix="See --help.")
+
+
+def parse(arguments: list[str] | None = None) -> Arguments:
+    """Return the settings of a run from ``--config NAME_OR_PATH`` and flags, which win.
+
+    Raises:
+        UsageError: an unknown key or flag (the nearest right one is named), or a value of the
+            wrong type, such as an unquoted ``no`` where YAML reads false.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = [part for item in given for part in _split_config(item)]
+    parser = _Parser((ClassificationArguments, FinSFTConfig, BaseArguments), allow_abbrev=False)
+    known = {action.dest for action in parser._actions} - {"help"}
+    _check_flags(given, known)
+    name = ""
+    if "--config" in given:
+        at = given.index("--config") + 1
+        if at == len(given):
+            raise UsageError("--config needs a recipe.", fix="See `fin-qlora recipes ls`.")
+        path = recipe_path(given[at])
+        given[at] = str(path)
+        name = path.stem
+        _check_recipe(path, known)
+    try:
+        parsed = parser.parse_args_and_config(_named_deepspeed(given))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"The settings do not fit: {str(error).splitlines()[0]}") from error
+    run, training, base = parsed
+    if not run.task:
+        raise UsageError("No task is named.", fix="Set `task:` in the recipe or pass --task.")
+    if training.output_dir in (None, "trainer_output"):
+        training.output_dir = str(Path("runs") / (name or run.task))
+    return run, training, base
+
+
+def _split_config(item: str) -> list[str]:
+    return ["--config", item.removeprefix("--config=")] if item.startswith("--config=") else [item]
+
+
+def _check_flags(given: list[str], known: set[str]) -> None:
+    for item in given:
+        if not item.startswith("--"):
+            continue
+        flag = item[2:].split("=", 1)[0].replace("-", "_")
+        if flag not in known | {"config", "help"} and not _is_negated(flag, known):
+            raise UsageError(f"There is no flag '--{flag}'.", fix=_did_you_mean(flag, known, "--"))
+
+
+def _is_negated(flag: str, known: set[str]) -> bool:
+    return flag.startswith("no_") and flag.removeprefix("no_") in known
+
+
+def _check_recipe(path: Path, known: set[str]) -> None:
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        first = str(error).splitlines()
+        raise UsageError(f"'{path}' is not valid YAML: {'; '.join(first[:3])}") from error
+    if not isinstance(recipe, dict):
+        raise UsageError(f"'{path}' holds no settings.", fix="Write `key: value` lines.")
+    types = _types()
+    for key, value in recipe.items():
+        if key == "env":
+            continue
+        if key not in known:
+            raise UsageError(
+                f"'{path}' sets '{key}', which does not exist.", fix=_did_you_mean(key, known, "")
+            )
+        if isinstance(value, bool) and bool not in types.get(key, {bool}):
+            raise UsageError(
+                f"'{path}' sets '{key}' to {str(value).lower()}, but it takes no yes or no.",
+                fix=f'YAML reads a bare no, off or yes as that; quote it: {key}: "no".',
+            )
+
+
+def _types() -> dict[str, set[Any]]:
+    """Return for each setting the plain types that it takes; empty where anything may do."""
+    found: dict[str, set[Any]] = {}
+    for kind in (ClassificationArguments, FinSFTConfig, BaseArguments):
+        hints = typing.get_type_hints(kind)
+        for one in fields(kind):
+            hint = hints[one.name]
+            found[one.name] = set(typing.get_args(hint)) or {hint}
+    return found
+
+
+def _did_you_mean(name: str, known: set[str], prefix: str) -> str:
+    close = nearest(name, known)
+    return f"Did you mean '{prefix}{close}'?" if close else "See --help for all of them."
+
+
+def _named_deepspeed(given: list[str]) -> list[str]:
+    """Replace the name of a shipped DeepSpeed configuration by its path."""
+    result = list(given)
+    if "--deepspeed" in result[:-1]:
+        at = result.index("--deepspeed") + 1
+        candidate = shipped("ds_configs") / f"{result[at]}.json"
+        if candidate.is_file():
+            result[at] = str(candidate)
+    return result

@@ -1,0 +1,30 @@
+"""What a run says while it goes: lines and bars on stderr, from the first process only."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+from accelerate import PartialState
+
+
+def announce(sentence: str) -> None:
+    """Print one line on stderr, once for all processes."""
+    if PartialState().is_main_process:
+        sys.stderr.write(f"· {sentence}\n")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a callback that moves a progress bar to the number of rows done."""
+    from tqdm import tqdm
+
+    often = 0.2 if sys.stderr.isatty() else 5.0  # a log file needs no animation
+    with tqdm(total=total, desc=what, unit="row", file=sys.stderr, mininterval=often) as bar:
+
+        def move(done: int) -> None:
+            bar.update(done - bar.n)
+
+        yield move

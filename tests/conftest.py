@@ -1,0 +1,76 @@
+"""What holds for every test: one thread, no network but loopback, none of the user's caches."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+GUARD = HERE / "loopback_guard"
+
+sys.path.insert(0, str(GUARD))
+import loopback_guard  # noqa: E402
+
+# Set before any test module can import torch or huggingface_hub, which read these once.
+# Every worker of pytest-xdist has its own folder, so that one's record is not taken for another's.
+SCRATCH = Path(tempfile.mkdtemp(prefix="fin-qlora-tests-"))
+DIALS = SCRATCH / "dials.txt"
+os.environ.update(
+    {
+        "DS_ACCELERATOR": "cpu",
+        "HF_DATASETS_CACHE": str(SCRATCH / "datasets"),
+        "HF_ENDPOINT": loopback_guard.CLOSED,
+        "HF_HOME": str(SCRATCH / "huggingface"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HTTP_PROXY": loopback_guard.CLOSED,
+        "HTTPS_PROXY": loopback_guard.CLOSED,
+        "NO_PROXY": "127.0.0.1,localhost,::1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(GUARD), os.environ.get("PYTHONPATH", "")]),
+        ),
+        "TOKENIZERS_PARALLELISM": "false",
+        loopback_guard.RECORD: str(DIALS),
+    }
+)
+os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(HERE.parent / ".cache" / "torch_extensions"))
+for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "http_proxy", "https_proxy", "no_proxy", "ALL_PROXY"):
+    os.environ.pop(name, None)
+loopback_guard.install()
+
+
+def pytest_unconfigure() -> None:
+    import shutil
+
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+class Dials:
+    """The attempts of this test, and of the programs it started, to reach another machine."""
+
+    def __init__(self, record: Path) -> None:
+        self._record = record
+        self._seen = 0
+        self.forget()
+
+    def attempts(self) -> list[str]:
+        return self._lines()[self._seen :]
+
+    def forget(self) -> None:
+        self._seen = len(self._lines())
+
+    def _lines(self) -> list[str]:
+        return self._record.read_text("utf-8").splitlines() if self._record.exists() else []
+
+
+@pytest.fixture(autouse=True)
+def dials() -> Iterator[Dials]:
+    """Fail the test that dials another machine, even where a library swallowed the refusal."""
+    record = Dials(DIALS)
+    yield record
+    assert record.attempts() == []

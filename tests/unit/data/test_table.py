@@ -1,0 +1,107 @@
+"""Reading rows as they really come, and refusing what would train wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from fin_qlora import tasks
+from fin_qlora.data.table import normalised, read_split, without_rows_of
+from fin_qlora.errors import DataError, EmptyDatasetError, MissingFileError, UnknownLabelError
+
+TFNS = tasks.get("tfns")
+
+
+@pytest.fixture
+def raw(tmp_path):
+    def write(train: str, test: str = "text,label\r\nheld out,2\r\n"):
+        folder = tmp_path / "tfns"
+        folder.mkdir(exist_ok=True)
+        (folder / "sent_train.csv").write_bytes(train.encode("utf-8"))
+        (folder / "sent_valid.csv").write_bytes(test.encode("utf-8"))
+        return tmp_path
+
+    return write
+
+
+def test_line_breaks_inside_fields_are_kept_and_labels_become_words(raw):
+    data = raw('text,label\r\n"one\ntwo",0\r\n"a, b",1\r\nthree,2\r\n')
+    table = read_split(TFNS, "train", data_dir=data)
+    assert [row["text"] for row in table.rows] == ["one\ntwo", "a, b", "three"]
+    assert [row["label"] for row in table.rows] == ["negative", "positive", "neutral"]
+    assert table.file.path == "tfns/sent_train.csv"
+    assert table.file.partial  # 3 of 9,543
+
+
+def test_an_empty_text_is_left_out_and_counted(raw):
+    table = read_split(TFNS, "train", data_dir=raw("text,label\n ,0\nx,1\n"))
+    assert [row["text"] for row in table.rows] == ["x"]
+    assert table.dropped == {"empty text": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "says"),
+    [
+        ("text,label\nx,7\n", UnknownLabelError, "sent_train.csv, row 1 has the label '7'"),
+        ("text,label\n", EmptyDatasetError, "no usable row"),
+        ("tweet,label\nx,1\n", DataError, "no column 'text'"),
+        ('text,label\n"open,1\n', DataError, "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(raw, content, error, says):
+    with pytest.raises(error, match=says):
+        read_split(TFNS, "train", data_dir=raw(content))
+
+
+def test_latin_1_is_not_guessed(raw):
+    data = raw("text,label\nx,1\n")
+    (data / "tfns" / "sent_train.csv").write_bytes("text,label\nM\xfcller,1\n".encode("latin-1"))
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_split(TFNS, "train", data_dir=data)
+
+
+def test_a_missing_folder_or_file_is_named(tmp_path):
+    with pytest.raises(MissingFileError, match="does not exist"):
+        read_split(TFNS, "train", data_dir=tmp_path / "nowhere")
+    with pytest.raises(MissingFileError, match=r"Looked for: tfns/sent_train\.csv"):
+        read_split(TFNS, "train", data_dir=tmp_path)
+    with pytest.raises(MissingFileError, match="--data_dir"):
+        read_split(TFNS, "train", data_dir=None)
+
+
+def test_prepared_files_with_label_words_are_read(tmp_path):
+    rows = [{"text": "up", "label": "positive"}, {"text": "flat", "label": "neutral"}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "train.parquet")
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert read_split(TFNS, "train", data_dir=tmp_path).rows == rows
+    assert read_split(TFNS, "test", data_dir=tmp_path).rows == rows
+
+
+def test_rows_of_the_evaluation_are_taken_out_of_training(raw):
+    data = raw(
+        "text,label\nUp 3% https://t.co/a,1\nkept,2\n", "text,label\nup  3% https://t.co/b,1\n"
+    )
+    train, held_out = (read_split(TFNS, s, data_dir=data) for s in ("train", "test"))
+    kept = without_rows_of(train, held_out)
+    assert [row["text"] for row in kept.rows] == ["kept"]
+    assert kept.dropped == {"also in evaluation": 1}
+    with pytest.raises(EmptyDatasetError):
+        without_rows_of(held_out, held_out)
+
+
+def test_normalised_ignores_links_case_and_blanks():
+    assert normalised(" A  b https://t.co/x ") == normalised("a B")
+    assert normalised("a b") != normalised("a c")
+
+
+def test_generated_rows_have_a_digest_that_follows_the_seed():
+    task = tasks.get("synthetic_sentiment")
+    first, again, other = (
+        read_split(task, "test", data_dir=None, seed=seed) for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first.file.sha256 != other.file.sha256
+    assert first.file.path.startswith("synthetic:")
