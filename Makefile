@@ -5,12 +5,6 @@ PYTEST := $(BIN)/python -m pytest
 # Two cores are shared well by two test processes of one thread each.
 TWICE := -n 2 --dist loadfile
 
-export OMP_NUM_THREADS ?= 1
-export TOKENIZERS_PARALLELISM := false
-# DeepSpeed compiles a part of itself on first use; keep it, it takes half a minute.
-export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.cache/torch_extensions
-export DS_ACCELERATOR ?= cpu
-
 .PHONY: help venv demo test check lint types format clean compiler
 .DEFAULT_GOAL := help
 

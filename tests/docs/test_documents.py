@@ -44,7 +44,7 @@ def test_every_link_inside_the_repository_leads_somewhere(document):
 @each_document
 def test_every_make_target_that_is_named_exists(document):
     named = set(
-        re.findall(r"(?:`|^ {4}|^)make ([a-z]+)\b", document.read_text("utf-8"), re.MULTILINE)
+        re.findall(r"(?:`|^ {4}|^|\$ )make ([a-z]+)\b", document.read_text("utf-8"), re.MULTILINE)
     )
     assert named <= TARGETS
 

@@ -4,6 +4,7 @@ No wording of the test half is in the train half. Names are put together from sy
 likeness to a real person, company or place is chance.
 """
 
+# ruff: noqa: E501 - wordings are easier to read on one line
 from __future__ import annotations
 
 from typing import Final
@@ -170,8 +171,24 @@ AGREEMENTS: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 
-GAINS: Final = ("profit", "revenue", "net sales", "operating income", "earnings", "cash flow", "turnover")
-BURDENS: Final = ("costs", "debt", "interest expense", "losses", "tax burden", "complaints", "expenses")
+GAINS: Final = (
+    "profit",
+    "revenue",
+    "net sales",
+    "operating income",
+    "earnings",
+    "cash flow",
+    "turnover",
+)
+BURDENS: Final = (
+    "costs",
+    "debt",
+    "interest expense",
+    "losses",
+    "tax burden",
+    "complaints",
+    "expenses",
+)
 ROSE: Final = ("rose", "climbed", "increased", "grew", "jumped", "went up", "surged")
 FELL: Final = ("fell", "dropped", "decreased", "declined", "slid", "went down", "shrank")
 BEAT: Final = ("beat", "topped", "exceeded")
@@ -210,5 +227,7 @@ FIRST_NAMES: Final[dict[str, tuple[str, ...]]] = {
             "Marvo Nelrika Ottmer Perlina Quellin Rosvita Sandrik Tilwen Ulvard Velsina Wimbert Xandrel"
         ).split()
     ),
-    "test": tuple("Arvella Brontik Cilvane Dagwen Estrik Florvin Gretmar Holvane Ismerin Jorvika".split()),
+    "test": tuple(
+        "Arvella Brontik Cilvane Dagwen Estrik Florvin Gretmar Holvane Ismerin Jorvika".split()
+    ),
 }

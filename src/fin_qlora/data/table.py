@@ -118,7 +118,7 @@ def without_rows_of(train: Table, held_out: Table) -> Table:
 
 def _generated(task: Task, split: Split, *, seed: int) -> Table:
     make_rows = synthetic.GENERATORS[task.source.generator]
-    rows = make_rows(split, task.source.rows[split], seed=seed)
+    rows = make_rows(split, task.source.rows[split], seed)
     text = "\n".join(json.dumps(row, sort_keys=True) for row in rows)
     digest = sha256_bytes(text.encode("utf-8"))
     file = DataFile(

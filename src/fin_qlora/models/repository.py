@@ -48,7 +48,15 @@ def _download(reference: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(reference, revision=revision, allow_patterns=PATTERNS))
+        return Path(
+            snapshot_download(
+                reference,
+                revision=revision,
+                allow_patterns=PATTERNS,
+                # without a named hub the client would ask the public one
+                local_files_only="HF_ENDPOINT" not in os.environ,
+            )
+        )
     except HFValidationError as error:
         raise MissingFileError(f"'{reference}' is not a valid hub id.") from error
     except (HfHubHTTPError, OSError) as error:

@@ -99,9 +99,7 @@ def test_normalised_ignores_links_case_and_blanks():
 
 def test_generated_rows_have_a_digest_that_follows_the_seed():
     task = tasks.get("synthetic_sentiment")
-    first, again, other = (
-        read_split(task, "test", data_dir=None, seed=seed) for seed in (0, 0, 1)
-    )
+    first, again, other = (read_split(task, "test", data_dir=None, seed=seed) for seed in (0, 0, 1))
     assert first == again
     assert first.file.sha256 != other.file.sha256
     assert first.file.path.startswith("synthetic:")

@@ -9,9 +9,7 @@ from fin_qlora.evaluation import label_scores
 
 
 def test_scores_by_hand():
-    scores = label_scores(
-        ["a", "a", "a", "b"], ["a", "a", "b", "b"], labels=("a", "b", "c")
-    )
+    scores = label_scores(["a", "a", "a", "b"], ["a", "a", "b", "b"], labels=("a", "b", "c"))
     assert scores.n == 4
     assert scores.accuracy == 0.75
     assert scores.majority == 0.75

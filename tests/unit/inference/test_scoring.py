@@ -10,7 +10,12 @@ from fin_qlora.inference.scoring import score_labels
 from fin_qlora.models.base import load_model
 from fin_qlora.prompts import PromptContract
 
-TEXTS = ["Shares rose.", "Profit fell sharply after a weak quarter and a warning.", "x", "No change"]
+TEXTS = [
+    "Shares rose.",
+    "Profit fell sharply after a weak quarter and a warning.",
+    "x",
+    "No change",
+]
 # labels of one, two and many tokens, one of which begins another
 LABELS = ("no", "no change", "us-gaap:AssetsCurrent", "positive")
 
@@ -27,7 +32,9 @@ def one_by_one(model, tokenizer, contract, text) -> list[float]:
         with torch.no_grad():
             logits = model(torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
         places = range(len(prompt) - 1, len(prompt) + len(answer) - 1)
-        totals.append(sum(float(logits[at, token]) for at, token in zip(places, answer, strict=True)))
+        totals.append(
+            sum(float(logits[at, token]) for at, token in zip(places, answer, strict=True))
+        )
     return torch.tensor(totals).softmax(-1).tolist()
 
 

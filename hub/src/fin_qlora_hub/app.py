@@ -1,0 +1,29 @@
+"""The application: every route, over one hub."""
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from fin_qlora_hub.hub import Hub
+from fin_qlora_hub.routes import (
+    identity,
+    misc,
+    problems,
+    references,
+    repositories,
+    resolve,
+    trees,
+    upload,
+)
+from fin_qlora_hub.routes.boundary import Boundary
+
+
+def create_app(hub: Hub) -> ASGIApp:
+    """Build the application that serves a hub."""
+    app = FastAPI(title="fin-qlora-hub", openapi_url=None, docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False
+    app.state.hub = hub
+    problems.install(app)
+    # `repositories` last: it ends with the routes that take any name.
+    for noun in (misc, identity, trees, references, upload, resolve, repositories):
+        app.include_router(noun.router)
+    return Boundary(app, settings=hub.settings)

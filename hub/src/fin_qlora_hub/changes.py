@@ -1,0 +1,149 @@
+"""From the lines of a commit body to the change that it asks for."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
+
+from fin_qlora_hub.blobs import BlobStore
+from fin_qlora_hub.commits import AddFile, AddStored, Change, Copy, Delete, Operation
+from fin_qlora_hub.errors import BadRequestError
+from fin_qlora_hub.names import check_path
+from fin_qlora_hub.ndjson import CommitReader, Line
+from fin_qlora_hub.settings import Settings
+
+_Value = TypeVar("_Value", bound=BaseModel)
+_Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+
+
+class _Header(BaseModel):
+    summary: Annotated[_Text, StringConstraints(min_length=1)]
+    description: _Text = ""
+    parent_commit: str | None = Field(default=None, alias="parentCommit")
+
+
+class _File(BaseModel):
+    path: str
+    encoding: Literal["base64"]
+
+
+class _LargeFile(BaseModel):
+    path: str
+    algo: Literal["sha256"]
+    oid: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Deleted(BaseModel):
+    path: str
+
+
+class _CopiedFile(BaseModel):
+    path: str
+    source: str = Field(alias="srcPath")
+    revision: str | None = Field(default=None, alias="srcRevision")
+
+
+class ChangeReader:
+    """Feed it the body of a commit; `finish` returns the change, `discard` forgets the bytes."""
+
+    def __init__(self, blobs: BlobStore, settings: Settings) -> None:
+        self._header: _Header | None = None
+        self._operations: list[Operation] = []
+        self._lines = CommitReader(
+            lambda: blobs.writer(limit=settings.max_file_bytes),
+            max_line_bytes=settings.max_line_bytes,
+            max_lines=settings.max_operations + 1,
+        )
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the body."""
+        self._take(self._lines.feed(chunk))
+
+    def finish(self) -> Change:
+        """Return the whole change once the body has ended."""
+        self._take(self._lines.finish())
+        if self._header is None:
+            raise BadRequestError("The commit has no header line: send its summary first.")
+        return Change(
+            title=self._header.summary,
+            message=self._header.description,
+            operations=tuple(self._operations),
+            parent=self._header.parent_commit,
+        )
+
+    def discard(self) -> None:
+        """Remove every received file that no commit has published."""
+        self._lines.discard()
+        for operation in self._operations:
+            if isinstance(operation, AddFile):
+                operation.blob.discard()
+
+    def _take(self, lines: list[Line]) -> None:
+        for position, line in enumerate(lines):
+            try:
+                self._take_line(line)
+            except BaseException:
+                for lost in lines[position:]:
+                    if lost.blob is not None:
+                        lost.blob.discard()
+                raise
+
+    def _take_line(self, line: Line) -> None:
+        if (self._header is None) != (line.key == "header"):
+            raise BadRequestError(
+                f"Line {line.number} of the commit: one 'header' line must come first."
+            )
+        if line.key == "header":
+            self._header = _parse(_Header, line)
+            return
+        build = _BUILDERS.get(line.key)
+        if build is None:
+            raise BadRequestError(
+                f"Line {line.number} of the commit has the unknown key {line.key!r}; "
+                f"the hub knows {', '.join(_BUILDERS)}."
+            )
+        if (line.blob is not None) != (line.key == "file"):
+            raise BadRequestError(
+                f"Line {line.number} of the commit: 'content' belongs to 'file' lines, "
+                "and each of them needs it."
+            )
+        self._operations.append(build(line))
+
+
+def _file(line: Line) -> Operation:
+    assert line.blob is not None
+    return AddFile(check_path(_parse(_File, line).path), line.blob)
+
+
+def _large_file(line: Line) -> Operation:
+    value = _parse(_LargeFile, line)
+    return AddStored(check_path(value.path), value.oid)
+
+
+def _deleted(line: Line) -> Operation:
+    return Delete(_parse(_Deleted, line).path)
+
+
+def _copied_file(line: Line) -> Operation:
+    value = _parse(_CopiedFile, line)
+    return Copy(check_path(value.path), value.source, value.revision)
+
+
+_BUILDERS: dict[str, Callable[[Line], Operation]] = {
+    "file": _file,
+    "lfsFile": _large_file,
+    "deletedFile": _deleted,
+    "deletedFolder": _deleted,
+    "copyFile": _copied_file,
+}
+
+
+def _parse(model: type[_Value], line: Line) -> _Value:
+    try:
+        return model.model_validate(line.value)
+    except ValidationError as error:
+        first: Any = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or line.key
+        raise BadRequestError(
+            f"Line {line.number} of the commit ({line.key}): {field}: {first['msg']}."
+        ) from None

@@ -1,0 +1,111 @@
+"""Everything that this hub refuses, one class for each decision that a caller can make.
+
+    HubError
+    ├── BadRequestError            the request makes no sense as it stands
+    │   └── IllegalPathError       a path that no checkout could hold
+    ├── NotAuthenticatedError      no token was sent
+    ├── InvalidTokenError          the token is unknown, expired or revoked
+    ├── ForbiddenError             the caller is known and may not do this
+    ├── NotFoundError
+    │   ├── RepositoryNotFoundError
+    │   │   └── UnhostedRepositoryError   an id that could never be on this hub
+    │   ├── RevisionNotFoundError
+    │   └── EntryNotFoundError
+    ├── AlreadyExistsError
+    ├── ParentConflictError        the branch moved since the caller looked
+    ├── TooLargeError
+    └── OperationalError           the machine, not the caller, is at fault
+        ├── StorageFullError
+        ├── NotInitialisedError
+        ├── AlreadyServedError
+        └── AddressError
+
+They know nothing of HTTP: `routes.problems` gives each its status and headers, and the command
+line uses `exit_code` (2 usage, 4 environment, 5 hub).
+"""
+
+
+class HubError(Exception):
+    """Something that this hub refuses to do; the message says what is wrong and what to do."""
+
+    exit_code = 5
+
+
+class BadRequestError(HubError):
+    """The request cannot be understood or breaks a rule of names or formats."""
+
+    exit_code = 2
+
+
+class IllegalPathError(BadRequestError):
+    """A file path that may not enter a repository."""
+
+
+class NotAuthenticatedError(HubError):
+    """The caller sent no token, and this hub shows nothing to strangers."""
+
+
+class InvalidTokenError(HubError):
+    """The caller sent a token that this hub does not know or no longer accepts."""
+
+
+class ForbiddenError(HubError):
+    """The caller is known but lacks the right to do this."""
+
+
+class NotFoundError(HubError):
+    """What the caller named is not there, or not there for them."""
+
+
+class RepositoryNotFoundError(NotFoundError):
+    """The repository does not exist, or the caller may not know that it does."""
+
+
+class UnhostedRepositoryError(RepositoryNotFoundError):
+    """The id belongs to a namespace that this hub does not have, such as a public base model's."""
+
+
+class RevisionNotFoundError(NotFoundError):
+    """No branch, tag or commit of the repository has this name."""
+
+
+class EntryNotFoundError(NotFoundError):
+    """The revision holds no file or folder of this path."""
+
+    def __init__(self, message: str, *, commit: str | None = None) -> None:
+        super().__init__(message)
+        self.commit = commit
+
+
+class AlreadyExistsError(HubError):
+    """The name is taken."""
+
+
+class ParentConflictError(HubError):
+    """The branch has moved since the commit that the caller built on."""
+
+
+class TooLargeError(HubError):
+    """A file, a line or a request is larger than this hub takes."""
+
+
+class OperationalError(HubError):
+    """The server's own surroundings prevent it from working."""
+
+    exit_code = 4
+
+
+class StorageFullError(OperationalError):
+    """The disk that holds the data directory is full."""
+
+
+class NotInitialisedError(OperationalError):
+    """The data directory has not been made by `fin-qlora-hub init`."""
+
+
+class AlreadyServedError(OperationalError):
+    """Another process already serves this data directory."""
+
+
+class AddressError(OperationalError):
+    """The server cannot listen on the address that it was given."""

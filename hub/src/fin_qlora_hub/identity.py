@@ -1,0 +1,229 @@
+"""Who calls: users, organizations, their members, and the tokens that prove it."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.errors import (
+    AlreadyExistsError,
+    BadRequestError,
+    InvalidTokenError,
+    NotFoundError,
+)
+from fin_qlora_hub.names import check_namespace
+from fin_qlora_hub.tables import Membership, Namespace, Token
+
+TOKEN_PREFIX = "fqh_"
+_LOOKUP_LENGTH = len(TOKEN_PREFIX) + 8
+
+
+class Role(StrEnum):
+    """What a member may do in a namespace, and how far a token carries."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+    @property
+    def writes(self) -> bool:
+        """Whether this role may change anything."""
+        return self is not Role.READ
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An authenticated user and the reach of the token that they sent."""
+
+    user_id: int
+    name: str
+    full_name: str
+    email: str | None
+    token_name: str
+    token_role: Role
+    token_created_at: datetime
+
+
+@dataclass(frozen=True)
+class OrganizationMembership:
+    """One organization of a user, and their role in it."""
+
+    name: str
+    full_name: str
+    role: Role
+
+
+def add_user(
+    session: Session, name: str, *, full_name: str | None = None, email: str | None = None
+) -> Namespace:
+    """Make a user, who may write in the namespace of their own name."""
+    return _add_namespace(session, name, kind="user", full_name=full_name, email=email)
+
+
+def add_organization(
+    session: Session, name: str, *, owner: str, full_name: str | None = None
+) -> Namespace:
+    """Make an organization with `owner` as its administrator."""
+    user = find_user(session, owner)
+    organization = _add_namespace(session, name, kind="org", full_name=full_name, email=None)
+    session.add(Membership(organization_id=organization.id, user_id=user.id, role=Role.ADMIN))
+    return organization
+
+
+def grant(session: Session, organization: str, user: str, *, role: Role) -> None:
+    """Give a user a role in an organization, in place of any that they had."""
+    session.merge(
+        Membership(
+            organization_id=_find_organization(session, organization).id,
+            user_id=find_user(session, user).id,
+            role=role,
+        )
+    )
+
+
+def revoke(session: Session, organization: str, user: str) -> None:
+    """Take a user out of an organization."""
+    membership = session.get(
+        Membership,
+        (_find_organization(session, organization).id, find_user(session, user).id),
+    )
+    if membership is None:
+        raise NotFoundError(f"{user!r} is not a member of {organization!r}.")
+    session.delete(membership)
+
+
+def create_token(
+    session: Session, user: str, *, name: str, role: Role, expires_at: datetime | None = None
+) -> str:
+    """Make an access token and return it; only its digest is kept, so it is shown this once."""
+    if role is Role.ADMIN:
+        raise BadRequestError("A token's role is 'read' or 'write'.")
+    owner = find_user(session, user)
+    if session.scalar(select(Token).filter_by(user_id=owner.id, name=name)) is not None:
+        raise AlreadyExistsError(
+            f"{user!r} already has a token named {name!r}: choose another name, "
+            "or revoke that one first."
+        )
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    session.add(
+        Token(
+            user_id=owner.id,
+            name=name,
+            role=role,
+            lookup=secret[:_LOOKUP_LENGTH],
+            digest=_digest(secret),
+            created_at=datetime.now(UTC),
+            expires_at=expires_at,
+        )
+    )
+    return secret
+
+
+def revoke_token(session: Session, user: str, *, name: str) -> None:
+    """Make a token useless from now on."""
+    owner = find_user(session, user)
+    revoked = session.execute(
+        delete(Token).filter_by(user_id=owner.id, name=name).returning(Token.id)
+    )
+    if revoked.first() is None:
+        raise NotFoundError(f"{user!r} has no token named {name!r}.")
+
+
+def authenticate(session: Session, secret: str) -> Caller:
+    """Return whose token this is; raises InvalidTokenError for any that does not count."""
+    digest = _digest(secret)
+    candidates = session.execute(
+        select(Token, Namespace)
+        .join(Namespace, Namespace.id == Token.user_id)
+        .where(Token.lookup == secret[:_LOOKUP_LENGTH])
+    )
+    for token, user in candidates:
+        if not hmac.compare_digest(token.digest, digest):
+            continue
+        if token.expires_at is not None and token.expires_at <= datetime.now(UTC):
+            continue
+        return Caller(
+            user_id=user.id,
+            name=user.name,
+            full_name=user.full_name,
+            email=user.email,
+            token_name=token.name,
+            token_role=Role(token.role),
+            token_created_at=token.created_at,
+        )
+    raise InvalidTokenError("Invalid credentials in Authorization header")
+
+
+def organizations_of(session: Session, caller: Caller) -> list[OrganizationMembership]:
+    """List the organizations that the caller belongs to, by name."""
+    rows = session.execute(
+        select(Namespace, Membership.role)
+        .join(Membership, Membership.organization_id == Namespace.id)
+        .where(Membership.user_id == caller.user_id)
+        .order_by(Namespace.name_key)
+    )
+    return [OrganizationMembership(n.name, n.full_name, Role(role)) for n, role in rows]
+
+
+def role_in(session: Session, caller: Caller, namespace: Namespace) -> Role | None:
+    """Return what the caller may do in a namespace, as far as their token carries."""
+    if namespace.id == caller.user_id:
+        role = Role.ADMIN
+    else:
+        membership = session.get(Membership, (namespace.id, caller.user_id))
+        if membership is None:
+            return None
+        role = Role(membership.role)
+    return role if caller.token_role.writes else Role.READ
+
+
+def find_namespace(session: Session, name: str) -> Namespace | None:
+    """Return the user or organization of this name, in whatever case it is written."""
+    return session.scalar(select(Namespace).filter_by(name_key=name.lower()))
+
+
+def find_user(session: Session, name: str) -> Namespace:
+    """Return a user; raises NotFoundError."""
+    return _find(session, name, kind="user", what="user")
+
+
+def _find_organization(session: Session, name: str) -> Namespace:
+    return _find(session, name, kind="org", what="organization")
+
+
+def _find(session: Session, name: str, *, kind: str, what: str) -> Namespace:
+    namespace = find_namespace(session, name)
+    if namespace is None or namespace.kind != kind:
+        raise NotFoundError(
+            f"There is no {what} {name!r}: add it with `fin-qlora-hub {kind} add {name}`."
+        )
+    return namespace
+
+
+def _add_namespace(
+    session: Session, name: str, *, kind: str, full_name: str | None, email: str | None
+) -> Namespace:
+    check_namespace(name, what="User" if kind == "user" else "Organization")
+    if find_namespace(session, name) is not None:
+        raise AlreadyExistsError(f"A user or organization {name!r} already exists.")
+    namespace = Namespace(
+        name=name,
+        name_key=name.lower(),
+        kind=kind,
+        full_name=full_name or name,
+        email=email,
+        created_at=datetime.now(UTC),
+    )
+    session.add(namespace)
+    session.flush()
+    return namespace
+
+
+def _digest(secret: str) -> str:
+    # A token holds 256 random bits: a fast hash is as safe as a slow one.
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,115 @@
+"""Which names repositories, namespaces, branches, tags and files may have."""
+
+import re
+import unicodedata
+
+from fin_qlora_hub.errors import BadRequestError, IllegalPathError
+
+RESERVED_NAMESPACES = frozenset(
+    "admin api auth buckets collections datasets docs health healthz hub join kernels login logout "
+    "me models new oauth organizations papers settings spaces static users xet".split()
+)
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+_SHA_LIKE = re.compile(r"[0-9a-fA-F]{40}")
+_FORBIDDEN_IN_REFERENCE = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_WINDOWS_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul"]
+    + [f"{device}{number}" for device in ("com", "lpt") for number in range(1, 10)]
+)
+MAX_SEGMENT_BYTES = 255
+MAX_PATH_BYTES = 1024
+
+
+def check_name(name: str, *, what: str) -> str:
+    """Return `name` if it can name a repository, a user or an organization, else refuse it."""
+    if not _NAME.fullmatch(name) or "--" in name or ".." in name or name.lower().endswith(".git"):
+        raise BadRequestError(
+            f"{what} name {name!r} is not allowed: use 1 to 96 letters, digits, '.', '_' or '-', "
+            "begin and end with none of '.' and '-', without '--', '..' or the ending '.git'."
+        )
+    return name
+
+
+def check_namespace(name: str, *, what: str) -> str:
+    """Return `name` if a user or an organization may have it, else refuse it."""
+    check_name(name, what=what)
+    if name.lower() in RESERVED_NAMESPACES:
+        raise BadRequestError(f"{what} name {name!r} is reserved by the hub: choose another.")
+    return name
+
+
+def check_reference_name(name: str, *, what: str) -> str:
+    """Return `name` if git would take it for a branch or a tag and it looks like no hash."""
+    segments = name.split("/")
+    wrong = (
+        not name
+        or len(name.encode("utf-8", "replace")) > MAX_SEGMENT_BYTES
+        or name.startswith(("-", "refs/"))
+        or name in ("@", "HEAD", "refs")
+        or name.endswith(".")
+        or ".." in name
+        or "@{" in name
+        or _FORBIDDEN_IN_REFERENCE.search(name)
+        or _SHA_LIKE.fullmatch(name)
+        or any(not s or s.startswith(".") or s.endswith(".lock") for s in segments)
+    )
+    if wrong:
+        raise BadRequestError(
+            f"{what} name {name!r} is not allowed: it must be a valid git reference, not begin "
+            "with '-' or 'refs/' and not look like a commit hash."
+        )
+    return name
+
+
+def normalise_path(path: str) -> str:
+    """Return the form (Unicode NFC) in which the hub stores and looks up a path."""
+    return unicodedata.normalize("NFC", path)
+
+
+def collision_key(path: str) -> str:
+    """Return what two paths share when a case-insensitive disk could not tell them apart."""
+    return unicodedata.normalize("NFC", path.casefold())
+
+
+def check_path(path: str) -> str:
+    """Return `path` in stored form if every operating system can hold it, else refuse it."""
+    try:
+        length = len(path.encode())
+    except UnicodeEncodeError:
+        raise IllegalPathError(f"Path {path!r} is not valid Unicode: rename the file.") from None
+    path = normalise_path(path)
+    reason = _path_fault(path, length)
+    if reason:
+        raise IllegalPathError(f"Path {path!r} is not allowed: {reason}.")
+    return path
+
+
+def _path_fault(path: str, length: int) -> str:
+    if not path:
+        return "it is empty"
+    if length > MAX_PATH_BYTES:
+        return f"it is longer than {MAX_PATH_BYTES} bytes"
+    if path.startswith("/"):
+        return "it is absolute"
+    if "\\" in path:
+        return "it holds a backslash"
+    if any(unicodedata.category(character) == "Cc" for character in path):
+        return "it holds a control character"
+    if _DRIVE.match(path):
+        return "it begins with a drive letter"
+    return next(filter(None, map(_segment_fault, path.split("/"))), "")
+
+
+def _segment_fault(segment: str) -> str:
+    if segment in ("", ".", ".."):
+        return f"it holds the segment {segment!r}"
+    if segment.casefold() == ".git":
+        return "'.git' belongs to git"
+    if segment[-1] in ". ":
+        return f"the segment {segment!r} ends with a dot or a space"
+    if segment.split(".")[0].rstrip(" ").casefold() in _WINDOWS_DEVICES:
+        return f"{segment!r} is a device name on Windows"
+    if len(segment.encode()) > MAX_SEGMENT_BYTES:
+        return f"a segment is longer than {MAX_SEGMENT_BYTES} bytes"
+    return ""

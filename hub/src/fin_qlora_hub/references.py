@@ -1,0 +1,126 @@
+"""Branches and tags: names that point at commits."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.errors import AlreadyExistsError, ForbiddenError, RevisionNotFoundError
+from fin_qlora_hub.names import check_reference_name
+from fin_qlora_hub.tables import Commit, Reference, Repository
+
+DEFAULT_BRANCH = "main"
+BRANCHES = "refs/heads/"
+TAGS = "refs/tags/"
+_SHORTEST_SHA = 7
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class References:
+    """All names of a repository, oldest first."""
+
+    branches: tuple[Reference, ...]
+    tags: tuple[Reference, ...]
+
+
+def resolve(session: Session, repository: Repository, revision: str) -> Commit:
+    """Return the commit that a branch, a tag, a full reference or a (shortened) hash names."""
+    for name in (BRANCHES + revision, TAGS + revision, revision):
+        reference = session.get(Reference, (repository.id, name))
+        if reference is not None:
+            return commit_of(session, repository, reference.commit_oid)
+    if len(revision) >= _SHORTEST_SHA and _HEX.issuperset(revision):
+        query = select(Commit).where(
+            Commit.repository_id == repository.id, Commit.oid.startswith(revision)
+        )
+        matches = session.scalars(query.limit(2)).all()
+        if len(matches) == 1:
+            return matches[0]
+    raise RevisionNotFoundError(f"Invalid rev id: {revision}")
+
+
+def commit_of(session: Session, repository: Repository, oid: str) -> Commit:
+    """Return a commit that is known to be there."""
+    return session.get_one(Commit, (repository.id, oid))
+
+
+def find_branch(session: Session, repository: Repository, revision: str) -> Reference:
+    """Return the branch that a commit may be made on; a tag or a hash is not one."""
+    name = revision if revision.startswith(BRANCHES) else BRANCHES + revision
+    reference = session.get(Reference, (repository.id, name))
+    if reference is None:
+        raise RevisionNotFoundError(f"Invalid rev id: {revision}")
+    return reference
+
+
+def list_references(session: Session, repository: Repository) -> References:
+    """Return every branch and tag."""
+    found = session.scalars(
+        select(Reference)
+        .filter_by(repository_id=repository.id)
+        .order_by(Reference.created_at, Reference.name)
+    ).all()
+    return References(
+        branches=tuple(r for r in found if r.name.startswith(BRANCHES)),
+        tags=tuple(r for r in found if r.name.startswith(TAGS)),
+    )
+
+
+def create_branch(
+    session: Session, repository: Repository, name: str, *, starting_point: str | None = None
+) -> None:
+    """Make a branch at a revision, `main` unless told otherwise."""
+    start = resolve(session, repository, starting_point or DEFAULT_BRANCH)
+    check_reference_name(name, what="Branch")
+    _create(session, repository, BRANCHES + name, commit=start)
+
+
+def create_tag(
+    session: Session, repository: Repository, name: str, *, revision: str, message: str | None
+) -> None:
+    """Name a revision; a tag never moves afterwards."""
+    commit = resolve(session, repository, revision)
+    check_reference_name(name, what="Tag")
+    _create(session, repository, TAGS + name, commit=commit, message=message)
+
+
+def delete_branch(session: Session, repository: Repository, name: str) -> None:
+    """Remove a branch other than `main`; its commits stay readable by their hashes."""
+    if name == DEFAULT_BRANCH:
+        raise ForbiddenError(f"Cannot delete {BRANCHES}{name}: it is the default branch.")
+    _delete(session, repository, BRANCHES + name, revision=name)
+
+
+def delete_tag(session: Session, repository: Repository, name: str) -> None:
+    """Remove a tag; its commit stays readable by its hash."""
+    _delete(session, repository, TAGS + name, revision=name)
+
+
+def _create(
+    session: Session,
+    repository: Repository,
+    name: str,
+    *,
+    commit: Commit,
+    message: str | None = None,
+) -> None:
+    if session.get(Reference, (repository.id, name)) is not None:
+        raise AlreadyExistsError(f"Reference {name} already exists")
+    session.add(
+        Reference(
+            repository_id=repository.id,
+            name=name,
+            commit_oid=commit.oid,
+            message=message,
+            created_at=datetime.now(UTC),
+        )
+    )
+
+
+def _delete(session: Session, repository: Repository, name: str, *, revision: str) -> None:
+    reference = session.get(Reference, (repository.id, name))
+    if reference is None:
+        raise RevisionNotFoundError(f"Invalid rev id: {revision}")
+    session.delete(reference)

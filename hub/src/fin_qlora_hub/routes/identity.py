@@ -1,0 +1,64 @@
+"""Who the caller is, and whether they may use a repository."""
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from fin_qlora_hub.errors import InvalidTokenError
+from fin_qlora_hub.identity import organizations_of
+from fin_qlora_hub.repositories import open_readable, open_writable
+from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, Target
+from fin_qlora_hub.routes.payloads import moment
+
+router = APIRouter()
+
+
+@router.get("/api/whoami-v2")
+def who_am_i(hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
+    """Say whose token was sent."""
+    if caller is None:
+        raise InvalidTokenError("Invalid username or password.")
+    with hub.database.reading() as session:
+        organizations = organizations_of(session, caller)
+    return JSONResponse(
+        {
+            "type": "user",
+            "id": f"{caller.user_id:024x}",
+            "name": caller.name,
+            "fullname": caller.full_name,
+            "email": caller.email,
+            "isPro": False,
+            "orgs": [
+                {
+                    "type": "org",
+                    "name": membership.name,
+                    "fullname": membership.full_name,
+                    "roleInOrg": membership.role,
+                }
+                for membership in organizations
+            ],
+            "auth": {
+                "type": "access_token",
+                "accessToken": {
+                    "displayName": caller.token_name,
+                    "role": caller.token_role,
+                    "createdAt": moment(caller.token_created_at),
+                },
+            },
+        }
+    )
+
+
+@router.get("/api/{kinds}/{namespace}/{name}/auth-check")
+def check_read(target: Target, hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
+    """Say whether the caller may read a repository."""
+    with hub.database.reading() as session:
+        open_readable(session, target, caller)
+    return JSONResponse({})
+
+
+@router.get("/api/{kinds}/{namespace}/{name}/auth-check/write")
+def check_write(target: Target, hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
+    """Say whether the caller may change a repository."""
+    with hub.database.reading() as session:
+        open_writable(session, target, caller)
+    return JSONResponse({})

@@ -1,0 +1,50 @@
+"""Small answers that clients rely on."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import JSONResponse, Response
+
+from fin_qlora_hub.cards import CardError, parse_metadata
+
+router = APIRouter()
+
+
+class CardText(BaseModel):
+    """A README to be checked."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    content: str
+
+
+@router.post("/api/validate-yaml")
+def validate_card(body: CardText) -> JSONResponse:
+    """Check the metadata at the head of a README; clients ask before each commit of one."""
+    try:
+        metadata = parse_metadata(body.content)
+    except CardError as error:
+        return JSONResponse(
+            {"error": str(error), "errors": [{"message": str(error)}], "warnings": []},
+            status_code=400,
+            headers={"X-Error-Code": "BadRequest"},
+        )
+    warnings = [] if metadata else [{"message": "The card has no metadata at its head."}]
+    return JSONResponse({"errors": [], "warnings": warnings})
+
+
+@router.get("/api/agent-harnesses")
+def list_agent_harnesses() -> JSONResponse:
+    """Say that there are none; without an answer every client process would ask again."""
+    return JSONResponse({}, headers={"Cache-Control": "public, max-age=86400"})
+
+
+@router.head("/api/telemetry/{topic:path}")
+def take_telemetry() -> Response:
+    """Accept and forget."""
+    return Response(status_code=204)
+
+
+@router.get("/healthz")
+def show_health() -> JSONResponse:
+    """Say that the process answers."""
+    return JSONResponse({"status": "ok"})

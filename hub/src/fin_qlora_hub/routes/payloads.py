@@ -1,0 +1,101 @@
+"""The JSON forms in which clients expect repositories, files, commits and references."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fin_qlora_hub.cards import Card
+from fin_qlora_hub.repositories import full_name
+from fin_qlora_hub.tables import Commit, Reference, Repository
+from fin_qlora_hub.trees import Entry, FileEntry, FolderEntry
+
+
+def moment(when: datetime) -> str:
+    """Return a time as the public hub writes it."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03}Z"
+
+
+def repository(found: Repository) -> dict[str, Any]:
+    """Return what lists show of a repository."""
+    card = Card.from_json(found.card)
+    return {
+        "_id": f"{found.id:024x}",
+        "id": full_name(found),
+        "modelId": full_name(found),
+        "author": found.namespace.name,
+        "private": found.private,
+        "gated": False,
+        "disabled": False,
+        "createdAt": moment(found.created_at),
+        "lastModified": moment(found.updated_at),
+        "downloads": found.downloads,
+        "downloadsAllTime": found.downloads,
+        "likes": 0,
+        "tags": list(card.tags),
+        "pipeline_tag": card.pipeline_tag,
+        "library_name": card.library_name,
+        "cardData": card.data,
+        "config": card.config,
+        "baseModels": {"models": [{"id": name} for name in card.base_models]},
+    }
+
+
+def sibling(path: str, entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
+    """Return what repository information shows of one file."""
+    if not blobs:
+        return {"rfilename": path}
+    shown = {"rfilename": path, "size": entry.content.size, "blobId": entry.oid}
+    if entry.large:
+        shown["lfs"] = {
+            "sha256": entry.content.sha256,
+            "size": entry.content.size,
+            "pointerSize": entry.pointer_size,
+        }
+    return shown
+
+
+def tree_item(path: str, entry: Entry, *, last: Commit | None = None) -> dict[str, Any]:
+    """Return what a listing of files shows of one file or folder."""
+    shown: dict[str, Any]
+    if isinstance(entry, FolderEntry):
+        shown = {"type": "directory", "oid": entry.oid, "size": 0, "path": path}
+    else:
+        shown = {"type": "file", "oid": entry.oid, "size": entry.content.size, "path": path}
+        if entry.large:
+            shown["lfs"] = {
+                "oid": entry.content.sha256,
+                "size": entry.content.size,
+                "pointerSize": entry.pointer_size,
+            }
+    if last is not None:
+        shown["lastCommit"] = {
+            "id": last.oid,
+            "title": last.title,
+            "date": moment(last.created_at),
+        }
+    return shown
+
+
+def commit(made: Commit) -> dict[str, Any]:
+    """Return what a history shows of one commit."""
+    return {
+        "id": made.oid,
+        "title": made.title,
+        "message": made.message,
+        "date": moment(made.created_at),
+        "authors": [{"user": made.author}],
+    }
+
+
+def reference(found: Reference, *, prefix: str) -> dict[str, Any]:
+    """Return what lists show of a branch or tag."""
+    return {
+        "name": found.name.removeprefix(prefix),
+        "ref": found.name,
+        "targetCommit": found.commit_oid,
+    }
+
+
+def only(shown: Mapping[str, Any], fields: list[str]) -> dict[str, Any]:
+    """Keep the identity of a repository and the fields that the client asked for."""
+    return {key: shown.get(key) for key in ("_id", "id", *fields)}

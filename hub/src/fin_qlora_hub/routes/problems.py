@@ -1,0 +1,105 @@
+"""How a refusal looks over HTTP: the status, headers and body that stock clients understand."""
+
+import logging
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from fin_qlora_hub import errors
+
+_logger = logging.getLogger("fin_qlora_hub")
+
+# The most special class first; clients act on the four codes that the public hub also sends.
+_PROBLEMS: tuple[tuple[type[errors.HubError], int, str], ...] = (
+    (errors.IllegalPathError, 422, "IllegalPath"),
+    (errors.BadRequestError, 400, "BadRequest"),
+    (errors.NotAuthenticatedError, 401, "RepoNotFound"),
+    (errors.InvalidTokenError, 401, "InvalidCredentials"),
+    (errors.ForbiddenError, 403, "Forbidden"),
+    (errors.RepositoryNotFoundError, 404, "RepoNotFound"),
+    (errors.RevisionNotFoundError, 404, "RevisionNotFound"),
+    (errors.EntryNotFoundError, 404, "EntryNotFound"),
+    (errors.NotFoundError, 404, "NotFound"),
+    (errors.AlreadyExistsError, 409, "AlreadyExists"),
+    (errors.ParentConflictError, 412, "ParentConflict"),
+    (errors.TooLargeError, 413, "TooLarge"),
+    (errors.StorageFullError, 507, "StorageFull"),
+)
+
+
+def problem(
+    status: int,
+    code: str,
+    message: str,
+    *,
+    headers: dict[str, str] | None = None,
+    body: dict[str, object] | None = None,
+) -> JSONResponse:
+    """Build an error answer; the message stands in the body and in a header."""
+    line = " ".join(message.split())
+    return JSONResponse(
+        {"error": message, **(body or {})},
+        status_code=status,
+        headers={
+            "X-Error-Code": code,
+            "X-Error-Message": line.encode("ascii", "backslashreplace").decode("ascii"),
+            **(headers or {}),
+        },
+    )
+
+
+def refusal(error: errors.HubError, *, body: dict[str, object] | None = None) -> JSONResponse:
+    """Build the answer for a refusal of the hub."""
+    headers = {}
+    if isinstance(error, errors.EntryNotFoundError) and error.commit:
+        headers["X-Repo-Commit"] = error.commit  # lets the client remember that nothing is there
+    for kind, status, code in _PROBLEMS:
+        if isinstance(error, kind):
+            return problem(status, code, str(error), headers=headers, body=body)
+    _logger.error("refused by the server's surroundings: %s", error)
+    return problem(500, "ServerFault", str(error))
+
+
+def gated(error: errors.UnhostedRepositoryError) -> JSONResponse:
+    """Answer a download of a public base model that only the caller's own cache can have.
+
+    Clients take "gated" as a reason to look in their cache, "not found" as a reason to stop.
+    """
+    fix = "Put it into your local cache, or publish it to this hub under this id."
+    return problem(403, "GatedRepo", f"{error} {fix}")
+
+
+def install(app: FastAPI) -> None:
+    """Make the application answer every failure in this form."""
+
+    async def on_refusal(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, errors.HubError)
+        return refusal(error)
+
+    async def on_http(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404:
+            return problem(404, "EndpointNotFound", "This hub has no such endpoint.")
+        code = {405: "MethodNotAllowed", 413: "TooLarge"}.get(error.status_code, "BadRequest")
+        return problem(
+            error.status_code, code, str(error.detail), headers=dict(error.headers or {})
+        )
+
+    async def on_invalid(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        if first["loc"][0] == "path":
+            return problem(404, "EndpointNotFound", "This hub has no such endpoint.")
+        place = ".".join(map(str, first["loc"]))
+        return problem(400, "BadRequest", f"The request is not valid at {place}: {first['msg']}.")
+
+    async def on_fault(_request: Request, _error: Exception) -> JSONResponse:
+        return problem(500, "InternalError", "The hub failed; its log says why.")
+
+    app.add_exception_handler(errors.HubError, on_refusal)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(Exception, on_fault)

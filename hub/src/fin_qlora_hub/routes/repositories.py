@@ -1,0 +1,270 @@
+"""Repositories: create, remove, show, list."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session
+from starlette.responses import JSONResponse
+
+from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError
+from fin_qlora_hub.identity import Caller
+from fin_qlora_hub.references import DEFAULT_BRANCH, resolve
+from fin_qlora_hub.repositories import (
+    Kind,
+    RepositoryName,
+    Search,
+    SortKey,
+    create,
+    full_name,
+    open_readable,
+    open_writable,
+    remove,
+    search,
+    set_visibility,
+    used_storage,
+)
+from fin_qlora_hub.routes import payloads
+from fin_qlora_hub.routes.dependencies import (
+    KINDS,
+    CurrentCaller,
+    CurrentHub,
+    Plural,
+    PublicUrl,
+    Segment,
+    Target,
+    web_path,
+)
+from fin_qlora_hub.routes.pages import page
+from fin_qlora_hub.routes.problems import refusal
+from fin_qlora_hub.tables import Repository
+from fin_qlora_hub.trees import all_files
+
+router = APIRouter()
+
+MAX_PAGE = 1000
+_SORTS = {
+    "lastModified": SortKey.UPDATED,
+    "trendingScore": SortKey.UPDATED,
+    "likes": SortKey.UPDATED,
+    "createdAt": SortKey.CREATED,
+    "downloads": SortKey.DOWNLOADS,
+}
+_EXPANDABLE = frozenset(
+    "author baseModels cardData childrenModelCount citation config createdAt description disabled "
+    "downloads downloadsAllTime evalResults gated gguf inference inferenceProviderMapping "
+    "lastModified library_name likes mainSize mask_token model-index paperswithcode_id "
+    "pipeline_tag private resourceGroup safetensors sha siblings spaces tags transformersInfo "
+    "trendingScore usedStorage widgetData".split()
+)
+_LISTED = (
+    *("modelId", "private", "gated", "likes", "downloads", "createdAt", "lastModified"),
+    *("tags", "pipeline_tag", "library_name"),
+)
+_LISTED_IN_FULL = ("author", "disabled", "sha", "siblings")
+_ABSENT_REPOSITORY = frozenset(
+    "auth-check branch commit commits paths-info preupload refs resolve revision settings tag "
+    "tree".split()
+)
+
+Visibility = Literal["private", "public"]
+Fields = Annotated[list[str], Query(default_factory=list)]
+
+
+class NewRepository(BaseModel):
+    """What a client sends to make a repository; older ones say `private` for `visibility`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    organization: str | None = None
+    type: str | None = None
+    visibility: Visibility | None = None
+    private: bool | None = None
+
+    def target(self, caller: Caller | None) -> RepositoryName:
+        """Return the full name, in the caller's own namespace unless told otherwise."""
+        if self.type not in (None, *Kind):
+            raise BadRequestError(
+                f"type {self.type!r} is not available on this hub: use 'model' or 'dataset'."
+            )
+        kind = Kind(self.type) if self.type else Kind.MODEL
+        namespace, slash, name = self.name.rpartition("/")
+        if slash and self.organization not in (None, namespace):
+            raise BadRequestError("'name' holds another namespace than 'organization'.")
+        own = caller.name if caller else ""
+        return RepositoryName(kind, self.organization or namespace or own, name)
+
+
+class RepositorySettings(BaseModel):
+    """What a client may change about a repository."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    visibility: Visibility | None = None
+    private: bool | None = None
+    gated: Literal["auto", "manual", False] | None = None
+
+
+def _is_private(visibility: Visibility | None, private: bool | None) -> bool | None:
+    return visibility == "private" if visibility is not None else private
+
+
+@router.post("/api/repos/create")
+def create_repository(
+    body: NewRepository, hub: CurrentHub, caller: CurrentCaller, public_url: PublicUrl
+) -> JSONResponse:
+    """Make a repository, private unless the client asks for a public one."""
+    target = body.target(caller)
+    private = _is_private(body.visibility, body.private)
+    url = f"{public_url}/{web_path(target.kind)}"
+    try:
+        with hub.database.writing() as session:
+            made = create(session, hub.blobs, target, private=private is not False, caller=caller)
+            name, number = full_name(made), made.id
+    except AlreadyExistsError as error:
+        return refusal(error, body={"url": url + str(target)})
+    return JSONResponse({"url": url + name, "name": name, "id": f"{number:024x}"})
+
+
+@router.delete("/api/repos/delete")
+def delete_repository(body: NewRepository, hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
+    """Remove a repository with its history."""
+    with hub.database.writing() as session:
+        remove(session, open_writable(session, body.target(caller), caller))
+    return JSONResponse({})
+
+
+@router.put("/api/{kinds}/{namespace}/{name}/settings")
+def change_settings(
+    body: RepositorySettings, target: Target, hub: CurrentHub, caller: CurrentCaller
+) -> JSONResponse:
+    """Change who may see a repository."""
+    if body.gated:
+        raise BadRequestError(
+            "This hub has no gated access: give people a role in the namespace instead."
+        )
+    private = _is_private(body.visibility, body.private)
+    with hub.database.writing() as session:
+        repository = open_writable(session, target, caller)
+        if private is not None:
+            set_visibility(repository, private=private)
+        visibility = "private" if repository.private else "public"
+    return JSONResponse({"visibility": visibility, "gated": False})
+
+
+@router.get("/api/{kinds}")
+def list_repositories(
+    kinds: Plural,
+    request: Request,
+    hub: CurrentHub,
+    caller: CurrentCaller,
+    public_url: PublicUrl,
+    filters: Annotated[list[str], Query(alias="filter", default_factory=list)],
+    expand: Fields,
+    author: str | None = None,
+    text: Annotated[str | None, Query(alias="search")] = None,
+    pipeline_tag: str | None = None,
+    gated: bool | None = None,
+    sort: str = "lastModified",
+    limit: Annotated[int, Query(ge=1)] = MAX_PAGE,
+    full: bool = False,
+    card: Annotated[bool, Query(alias="cardData")] = False,
+    config: bool = False,
+    cursor: str | None = None,
+) -> JSONResponse:
+    """List the repositories that the caller may read."""
+    if sort not in _SORTS:
+        raise BadRequestError(f"sort {sort!r} is unknown: use one of {', '.join(_SORTS)}.")
+    _check_fields(expand)
+    fields = expand or [
+        *_LISTED,
+        *(_LISTED_IN_FULL if full else ()),
+        *(["cardData"] if card else []),
+        *(["config"] if config else []),
+    ]
+    tags = [tag for value in filters for tag in value.split(",")]
+    wanted = Search(
+        kind=KINDS[kinds],
+        author=author,
+        text=text,
+        tags=[*tags, *([pipeline_tag] if pipeline_tag else [])],
+        sort=_SORTS[sort],
+    )
+    with hub.database.reading() as session:
+        found = search(session, wanted, caller=caller, limit=min(limit, MAX_PAGE), cursor=cursor)
+        if gated:
+            return JSONResponse([])
+        shown = []
+        for repository in found.repositories:
+            item = payloads.repository(repository)
+            if {"sha", "siblings", "usedStorage"}.intersection(fields):
+                item |= _contents(session, repository, revision=DEFAULT_BRANCH, blobs=False)
+            shown.append(payloads.only(item, fields))
+    return page(shown, request=request, public_url=public_url, cursor=found.cursor)
+
+
+@router.get("/api/{kinds}/{namespace}/{name}")
+def show_repository(
+    target: Target, hub: CurrentHub, caller: CurrentCaller, expand: Fields, blobs: bool = False
+) -> JSONResponse:
+    """Show a repository at the head of `main`."""
+    return show_revision(target, DEFAULT_BRANCH, hub, caller, expand, blobs)
+
+
+@router.get("/api/{kinds}/{namespace}/{name}/revision/{revision}")
+def show_revision(
+    target: Target,
+    revision: Segment,
+    hub: CurrentHub,
+    caller: CurrentCaller,
+    expand: Fields,
+    blobs: bool = False,
+) -> JSONResponse:
+    """Show a repository at a branch, tag or commit."""
+    _check_fields(expand)
+    with hub.database.reading() as session:
+        repository = open_readable(session, target, caller)
+        shown = payloads.repository(repository)
+        shown |= _contents(session, repository, revision=revision, blobs=blobs)
+    return JSONResponse(payloads.only(shown, expand) if expand else shown)
+
+
+@router.get("/api/{kinds}/{name}")
+@router.api_route(
+    "/api/{kinds}/{name}/{endpoint}/{rest:path}", methods=["GET", "POST", "PUT", "DELETE"]
+)
+def without_namespace(
+    kinds: Plural,
+    name: Segment,
+    hub: CurrentHub,
+    caller: CurrentCaller,
+    endpoint: str = "revision",
+) -> JSONResponse:
+    """Answer for ids without a namespace, which this hub never has."""
+    if endpoint not in _ABSENT_REPOSITORY:
+        raise BadRequestError("This hub has no such endpoint.")
+    with hub.database.reading() as session:
+        open_readable(session, RepositoryName(KINDS[kinds], "", name), caller)
+    raise AssertionError("a repository without a namespace")
+
+
+def _contents(
+    session: Session, repository: Repository, *, revision: str, blobs: bool
+) -> dict[str, Any]:
+    commit = resolve(session, repository, revision)
+    files = all_files(session, repository.id, commit.tree_oid)
+    return {
+        "sha": commit.oid,
+        "lastModified": payloads.moment(commit.created_at),
+        "siblings": [payloads.sibling(path, entry, blobs=blobs) for path, entry in files.items()],
+        "usedStorage": used_storage(session, repository),
+        "spaces": [],
+    }
+
+
+def _check_fields(fields: Sequence[str]) -> None:
+    unknown = sorted(set(fields) - _EXPANDABLE)
+    if unknown:
+        raise BadRequestError(f"expand does not know {', '.join(unknown)}.")

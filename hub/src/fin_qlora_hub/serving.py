@@ -1,0 +1,107 @@
+"""Running the server: one process on one data directory, from the lock to the last answer."""
+
+import fcntl
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from fin_qlora_hub.app import create_app
+from fin_qlora_hub.errors import AddressError, AlreadyServedError
+from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.settings import Settings
+
+GRACE_SECONDS = 10
+_logger = logging.getLogger("fin_qlora_hub")
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that says when it listens and takes a signal as a wish, not a death."""
+
+    def __init__(self, app: ASGIApp, *, on_listening: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app,
+            server_header=False,
+            log_config=None,
+            lifespan="off",
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_listening()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop in order on SIGINT and SIGTERM; uvicorn's own version would then die of them."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        previous = {number: signal.signal(number, self.handle_exit) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def serve(settings: Settings, *, host: str, port: int, on_listening: Callable[[str], None]) -> None:
+    """Serve a data directory until a signal comes; `on_listening` gets the URL once it answers.
+
+    Port 0 takes any free one. Raises NotInitialisedError, AlreadyServedError or AddressError.
+    """
+    with (
+        open_hub(settings) as hub,
+        _only_server(settings),
+        _listen(host, port) as listener,
+    ):
+        hub.database.migrate()
+        swept = hub.blobs.sweep()
+        if swept:
+            _logger.warning("removed %d files of interrupted uploads", swept)
+        server = Server(create_app(hub), on_listening=lambda: on_listening(_url(listener)))
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def _only_server(settings: Settings) -> Iterator[None]:
+    with settings.lock_path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyServedError(
+                f"{settings.data_dir} is already served by another process: stop it first, "
+                "or choose another --data-dir."
+            ) from None
+        yield
+
+
+@contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise AddressError(
+                f"The hub cannot listen on {host}:{port} ({reason}): choose another --host or "
+                "--port; --port 0 takes any free one."
+            ) from error
+        yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

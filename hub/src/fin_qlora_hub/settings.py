@@ -1,0 +1,41 @@
+"""What can be set about a server: by argument, by FIN_QLORA_HUB_* variables, or by default."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """How one server behaves; sizes are in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="FIN_QLORA_HUB_", frozen=True)
+
+    data_dir: Path = Path("fin-qlora-hub-data")
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="Base URL that clients use; needed behind a proxy, may hold a path prefix.",
+    )
+    max_file_bytes: int = Field(default=1024 * MIB, gt=0)
+    max_commit_bytes: int = Field(default=2048 * MIB, gt=0)
+    max_request_bytes: int = Field(default=8 * MIB, gt=0)
+    max_line_bytes: int = Field(default=MIB, gt=0)
+    max_operations: int = Field(default=25_000, gt=0)
+
+    @property
+    def database_path(self) -> Path:
+        """Where the metadata lies."""
+        return self.data_dir / "hub.sqlite3"
+
+    @property
+    def blobs_path(self) -> Path:
+        """Where file contents lie."""
+        return self.data_dir / "blobs"
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that a running server holds locked."""
+        return self.data_dir / "serve.lock"

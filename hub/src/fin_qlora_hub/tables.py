@@ -1,0 +1,176 @@
+"""The tables of the metadata; `migrations` makes them, and a test compares the two."""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment, kept as UTC and always given back with its zone."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Drop the zone after moving to UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Put the zone back."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """The common parent of the tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcTime,
+        dict[str, Any]: JSON,
+        list[dict[str, Any]]: JSON,
+    }
+
+
+class Namespace(Base):
+    """A user or an organization: the part of a repository id before the slash."""
+
+    __tablename__ = "namespaces"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(96))
+    name_key: Mapped[str] = mapped_column(String(96), unique=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    full_name: Mapped[str] = mapped_column(String(255))
+    email: Mapped[str | None] = mapped_column(String(255))
+    created_at: Mapped[datetime]
+
+
+class Membership(Base):
+    """What a user may do in an organization: read, write or admin."""
+
+    __tablename__ = "memberships"
+
+    organization_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    role: Mapped[str] = mapped_column(String(8))
+
+
+class Token(Base):
+    """An access token, known only by its digest."""
+
+    __tablename__ = "tokens"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("namespaces.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(255))
+    role: Mapped[str] = mapped_column(String(8))
+    lookup: Mapped[str] = mapped_column(String(16), index=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+
+
+class Repository(Base):
+    """A model or data-set repository with what its newest card says of it."""
+
+    __tablename__ = "repositories"
+    __table_args__ = (
+        UniqueConstraint("kind", "namespace_id", "name_key"),
+        Index("repositories_by_update", "kind", "updated_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    namespace_id: Mapped[int] = mapped_column(ForeignKey("namespaces.id"))
+    name: Mapped[str] = mapped_column(String(96))
+    name_key: Mapped[str] = mapped_column(String(96))
+    private: Mapped[bool]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    downloads: Mapped[int] = mapped_column(default=0)
+    card: Mapped[dict[str, Any]]
+
+    namespace: Mapped[Namespace] = relationship(lazy="joined")
+
+
+class RepositoryTag(Base):
+    """A tag by which a repository can be listed, such as `base_model:adapter:ID`."""
+
+    __tablename__ = "repository_tags"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    tag: Mapped[str] = mapped_column(String(255), primary_key=True, index=True)
+
+
+class Reference(Base):
+    """A branch (`refs/heads/...`) or tag (`refs/tags/...`) and the commit that it names."""
+
+    __tablename__ = "refs"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)
+    commit_oid: Mapped[str] = mapped_column(String(40))
+    message: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+class Commit(Base):
+    """One state of a repository, its author and the state before it."""
+
+    __tablename__ = "commits"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    oid: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tree_oid: Mapped[str] = mapped_column(String(40))
+    parent_oid: Mapped[str | None] = mapped_column(String(40))
+    author: Mapped[str] = mapped_column(String(96))
+    title: Mapped[str]
+    message: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class Tree(Base):
+    """One folder's entries under its git id; kept per repository so that nothing leaks across."""
+
+    __tablename__ = "trees"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    oid: Mapped[str] = mapped_column(String(40), primary_key=True)
+    entries: Mapped[list[dict[str, Any]]]
+
+
+class StoredFile(Base):
+    """A content that was uploaded to a repository, which may therefore name it by its hash."""
+
+    __tablename__ = "files"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    git_sha1: Mapped[str] = mapped_column(String(40))
+    size: Mapped[int] = mapped_column(BigInteger)

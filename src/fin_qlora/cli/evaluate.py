@@ -1,0 +1,84 @@
+"""``fin-qlora evaluate``: how good is a base model or an adapter?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..errors import UsageError
+from ..files import write_json
+from .output import HUMAN, Output, OutputOption, table
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("evaluate", short_help="Score a base model or an adapter.")(evaluate)
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Base model or adapter: a folder or ORG/NAME.")
+    ],
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="An adapter knows its own.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder that holds the task's files.")
+    ] = None,
+    split: Annotated[Literal["train", "test"], typer.Option(help="Which rows.")] = "test",
+    form: Annotated[
+        Literal["plain", "chat"], typer.Option(help="How to ask a base model.")
+    ] = "plain",
+    quantization: Annotated[
+        Literal["4bit", "8bit", "none"] | None,
+        typer.Option(help="How to load the base; as trained if left out."),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the scores (.json) or all rows (.parquet)."),
+    ] = None,
+    output: OutputOption = HUMAN,
+) -> None:
+    """Score every label of every row, and print accuracy and weighted F1 beside the majority's."""
+    if out and out.suffix not in (".json", ".parquet"):
+        raise UsageError(f"'{out}' is neither .json nor .parquet.", fix="Choose one for --out.")
+    from ..evaluation import evaluate as run
+
+    found = run(
+        model,
+        task=task,
+        data_dir=data_dir,
+        split=split,
+        form=form,
+        quantization=quantization,
+        revision=revision,
+        limit=limit,
+    )
+    if out and out.suffix == ".parquet":
+        found.write_rows(out)
+    elif out:
+        write_json(out, found.to_dict())
+    _show(found, output)
+
+
+def _show(found: Evaluation, output: Output) -> None:
+    scores = found.scores
+    rows = [
+        ("rows", f"{scores.n:,}"),
+        ("accuracy", f"{scores.accuracy:.4f}"),
+        ("weighted F1", f"{scores.weighted_f1:.4f}"),
+        ("majority class", f"{scores.majority:.4f}"),
+        ("seconds per row", f"{found.seconds_per_example:.4f}"),
+    ]
+    output.result(
+        found.to_dict(),
+        human=table(("FIGURE", "VALUE"), rows, title=f"Task {found.task}"),
+        quiet=f"{scores.accuracy:.4f}",
+    )

@@ -1,0 +1,91 @@
+"""``fin-qlora train``: a recipe under accelerate launch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from ..recipes.catalogue import recipe_path
+from .launch import Launch
+from .output import HUMAN, Output, OutputOption, tell
+from .processes import as_typed, termination_as_interrupt
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(
+        "train",
+        short_help="Fine-tune an adapter as a recipe says.",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(train)
+
+
+def train(
+    context: typer.Context,
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A name of `fin-qlora recipes ls`, or a file.")
+    ],
+    accelerate: Annotated[
+        str,
+        typer.Option(metavar="PROFILE", help="A profile of recipes/accelerate/, or a file."),
+    ] = "single",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every row and print the plan; train nothing.")
+    ] = False,
+    output: OutputOption = HUMAN,
+) -> None:
+    """Fine-tune an adapter as a recipe says; every further flag is the recipe's.
+
+    Example: fin-qlora train classification/tfns-tiny-4bit-r4 --data-dir DATA --output-dir runs/a
+    """
+    if recipe.startswith("-"):
+        raise UsageError(
+            f"'{recipe}' comes before the recipe.", fix="Write: fin-qlora train RECIPE [FLAGS]."
+        )
+    recipe_path(recipe)
+    flags = [*map(_snake_case, context.args), *(["--dry_run", "true"] if dry_run else [])]
+    launch = Launch(recipe=recipe, flags=flags, profile=accelerate)
+    output.note(f"$ {as_typed(launch.typed())}")
+    printed: list[str] = []
+
+    def keep(line: str) -> None:
+        printed.append(line)
+        if not dry_run:
+            output.note(line)
+
+    with termination_as_interrupt():
+        code = launch.run(on_line=keep)
+    if code:
+        if accelerate != "single":
+            # torchrun reports after the recipe's own sentence, at length
+            tell("fin-qlora: the run failed; the reason is the line 'fin-qlora: …' further up.")
+        raise typer.Exit(code)
+    _show(printed, output, dry_run=dry_run)
+
+
+def _show(printed: list[str], output: Output, *, dry_run: bool) -> None:
+    """Print the plan of a dry run, or what was made: the recipe prints either on its stdout."""
+    if dry_run:
+        report: dict[str, Any] = json.loads("\n".join(printed) or "{}")
+        text = json.dumps(report, indent=2, ensure_ascii=False)
+        output.result(report, human=text, quiet="")
+        return
+    folder = Path(next((line for line in reversed(printed) if line.strip()), ""))
+    from ..evidence import read_manifest
+
+    manifest = read_manifest(folder)
+    result = {name: manifest[name] for name in ("task", "evaluation", "cost")}
+    result["adapter"] = str(folder)
+    output.result(result, human=str(folder), quiet=str(folder))
+
+
+def _snake_case(argument: str) -> str:
+    """Spell a flag as recipes do; values stay as they are."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value

@@ -1,0 +1,155 @@
+"""A running hub, its users, and the ways in which tests talk to it."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import httpx
+import pytest
+from huggingface_hub import HfApi
+
+from fin_qlora_hub.app import create_app
+from fin_qlora_hub.hub import Hub, initialise, open_hub
+from fin_qlora_hub.identity import Role, add_organization, add_user, create_token, grant
+from fin_qlora_hub.serving import Server
+from fin_qlora_hub.settings import Settings
+
+_NUMBERS = count()
+
+
+@dataclass(frozen=True)
+class RunningHub:
+    """A hub that listens, and one token for each kind of caller.
+
+    alice owns the organization `desk`, where bob may read and walter may write. carol is in no
+    organization. `alice-read` is a token of alice that only reads.
+    """
+
+    url: str
+    hub: Hub
+    tokens: dict[str, str] = field(repr=False)
+
+    def api(self, caller: str = "alice") -> HfApi:
+        """Return the stock client of a caller; `anonymous` sends no token."""
+        token: str | bool = False if caller == "anonymous" else self.tokens[caller]
+        return HfApi(endpoint=self.url, token=token)
+
+    def http(self, caller: str = "alice") -> httpx.Client:
+        """Return a plain HTTP client of a caller."""
+        headers = {}
+        if caller != "anonymous":
+            headers["Authorization"] = f"Bearer {self.tokens[caller]}"
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+
+    def environment(self, home: Path, caller: str = "alice") -> dict[str, str]:
+        """Return all that a newcomer's shell would have: the two variables, and nothing else."""
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.environ["PYTHONPATH"],
+            "HOME": str(home),
+            "OMP_NUM_THREADS": "1",
+            "HF_ENDPOINT": self.url,
+            "HF_TOKEN": self.tokens[caller],
+        }
+
+
+@contextmanager
+def running_hub(data_dir: Path, **limits: int) -> Iterator[RunningHub]:
+    """Run a hub in a thread, on a free port of the loopback address."""
+    settings = Settings(data_dir=data_dir, **limits)
+    initialise(settings)
+    with open_hub(settings) as hub, socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        tokens = _add_people(hub)
+        listening = threading.Event()
+        server = Server(create_app(hub), on_listening=listening.set)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            assert listening.wait(20)
+            port = listener.getsockname()[1]
+            yield RunningHub(f"http://127.0.0.1:{port}", hub, tokens)
+        finally:
+            server.should_exit = True
+            thread.join(20)
+        assert not thread.is_alive()
+
+
+def _add_people(hub: Hub) -> dict[str, str]:
+    people = ("alice", "bob", "carol", "walter")
+    with hub.database.writing() as session:
+        for name in people:
+            add_user(session, name)
+        add_organization(session, "desk", owner="alice")
+        grant(session, "desk", "bob", role=Role.READ)
+        grant(session, "desk", "walter", role=Role.WRITE)
+        tokens = {
+            name: create_token(session, name, name="test", role=Role.WRITE) for name in people
+        }
+        tokens["alice-read"] = create_token(session, "alice", name="read", role=Role.READ)
+    return tokens
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """One hub for all tests that do not harm it."""
+    with running_hub(tmp_path_factory.mktemp("hub") / "data") as hub:
+        yield hub
+
+
+@pytest.fixture
+def api(running: RunningHub) -> HfApi:
+    """The stock client of alice."""
+    return running.api()
+
+
+@pytest.fixture
+def new_name() -> Callable[..., str]:
+    """Make repository ids that no other test uses."""
+    return lambda namespace="alice": f"{namespace}/repository-{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def repository(api: HfApi, new_name: Callable[..., str]) -> str:
+    """The id of a fresh private repository of alice."""
+    name = new_name()
+    api.create_repo(name)
+    return name
+
+
+@pytest.fixture
+def shared(api: HfApi, new_name: Callable[..., str]) -> str:
+    """The id of a fresh private repository of the organization."""
+    name = new_name("desk")
+    api.create_repo(name)
+    return name
+
+
+@pytest.fixture
+def start_hub() -> Callable[..., AbstractContextManager[RunningHub]]:
+    """Start a hub of the test's own: `with start_hub(data_dir, max_file_bytes=100) as hub`."""
+    return running_hub
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python in a fresh process that has no other environment than is given."""
+
+    def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    return run

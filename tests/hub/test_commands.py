@@ -1,0 +1,200 @@
+"""What an administrator types, and how the server starts and stops."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fin_qlora_hub import __version__
+from fin_qlora_hub.cli import main
+from fin_qlora_hub.database import open_database
+from fin_qlora_hub.tables import Base
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run a command line in this process, which spares the time of starting one."""
+    monkeypatch.setenv("FIN_QLORA_HUB_DATA_DIR", str(tmp_path / "data"))
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["fin-qlora-hub", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Done(end.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@contextmanager
+def served(data_dir: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    line = [sys.executable, "-m", "fin_qlora_hub", "serve", "--data-dir", str(data_dir)]
+    with (
+        (data_dir.parent / "log").open("a") as log,
+        subprocess.Popen(
+            [*line, "--port", "0", "--format", "json", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield process, json.loads(process.stdout.readline())["url"]
+        finally:
+            process.kill()
+
+
+def test_the_module_is_the_program(run_python) -> None:
+    done = run_python("-m", "fin_qlora_hub", "version", env=dict(os.environ))
+    assert done.stdout == f"{__version__}\n"
+
+
+def test_from_nothing_to_a_token(command) -> None:
+    made = command("init", "--format", "json")
+    assert json.loads(made.stdout)["schema"] == "0001"
+    assert made.stderr == ""
+    assert command("init").returncode == 0
+    assert command("user", "add", "alice", "--format", "quiet").stdout == "alice\n"
+    assert command("user", "add", "bob").returncode == 0
+    assert command("org", "add", "desk", "--owner", "alice").returncode == 0
+    granted = command("org", "grant", "desk", "bob", "--role", "write", "--format", "json")
+    assert json.loads(granted.stdout) == {"organization": "desk", "user": "bob", "role": "write"}
+    assert command("org", "revoke", "desk", "bob").returncode == 0
+    quiet = command("token", "create", "alice", "--name", "a", "--role", "write", "--format=quiet")
+    assert quiet.stdout.startswith("fqh_")
+    assert quiet.stdout.count("\n") == 1
+    shown = command("token", "create", "alice", "--name", "b", "--days", "3", "--format", "json")
+    assert json.loads(shown.stdout)["role"] == "read"
+    assert command("token", "revoke", "alice", "--name", "b").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["user", "add", "x"], 4, "run `fin-qlora-hub init"),
+        (["serve", "--port", "0"], 4, "run `fin-qlora-hub init"),
+        (["serve", "--port", "many"], 2, "--port"),
+        (["serve", "--color"], 2, "No such option"),
+        (["token", "create", "x", "--name", "n", "--role", "admin"], 2, "admin"),
+    ],
+)
+def test_mistakes_before_init(command, arguments, code, complaint, tmp_path) -> None:
+    refused = command(*arguments)
+    assert (refused.returncode, refused.stdout) == (code, "")
+    assert complaint in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_mistakes_after_init(command, monkeypatch) -> None:
+    command("init")
+    command("user", "add", "alice")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for arguments, code, complaint in [
+            (["user", "add", "alice"], 5, "already exists"),
+            (["user", "add", "Alice"], 5, "already exists"),
+            (["user", "add", "api"], 2, "reserved"),
+            (["user", "add", "a/b"], 2, "not allowed"),
+            (["org", "add", "desk", "--owner", "nobody"], 5, "no user 'nobody'"),
+            (["token", "revoke", "alice", "--name", "n"], 5, "no token named 'n'"),
+            (["serve", "--port", port], 4, "choose another"),
+            (["serve", "--port", "99999"], 4, "choose another"),
+        ]:
+            refused = command(*arguments)
+            assert refused.returncode == code, refused.stderr
+            assert complaint in refused.stderr
+            assert refused.stderr.count("\n") == 1
+    monkeypatch.setenv("FIN_QLORA_HUB_MAX_FILE_BYTES", "much")
+    wrong = command("user", "add", "bob")
+    assert wrong.returncode == 2
+    assert "FIN_QLORA_HUB_MAX_FILE_BYTES" in wrong.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_says_its_address_and_stops_in_order(command, tmp_path, number) -> None:
+    command("init")
+    with served(tmp_path / "data") as (process, url):
+        with urllib.request.urlopen(f"{url}/healthz") as answer:
+            assert json.load(answer) == {"status": "ok"}
+        second = command("serve", "--port", "0")
+        assert second.returncode == 4
+        assert "already served" in second.stderr
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert process.stdout.read() == ""
+
+
+def test_killed_in_the_middle_of_a_commit(command, tmp_path) -> None:
+    command("init")
+    command("user", "add", "alice")
+    token = command("token", "create", "alice", "--name", "t", "--role=write", "--format=quiet")
+    secret = token.stdout.strip()
+    incoming = tmp_path / "data" / "blobs" / "incoming"
+
+    def ask(url: str, path: str, body: bytes | None = None):
+        request = urllib.request.Request(url + path, data=body)
+        request.add_header("Authorization", f"Bearer {secret}")
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    with served(tmp_path / "data") as (process, url):
+        ask(url, "/api/repos/create", b'{"name": "a"}')
+        before = ask(url, "/api/models/alice/a")
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(
+                "POST /api/models/alice/a/commit/main HTTP/1.1\r\nHost: x\r\n"
+                f"Authorization: Bearer {secret}\r\nContent-Length: 100000\r\n\r\n"
+                '{"key":"header","value":{"summary":"s"}}\n'
+                '{"key":"file","value":{"path":"w","content":"QUJDREVG'.encode()
+            )
+            for _ in range(200):
+                if list(incoming.iterdir()):
+                    break
+                ask(url, "/healthz")
+            assert len(list(incoming.iterdir())) == 1
+            process.kill()
+            process.wait(20)
+    with served(tmp_path / "data") as (_, url):
+        assert list(incoming.iterdir()) == []
+        after = ask(url, "/api/models/alice/a")
+        assert after == before
+
+
+def test_migrations_make_the_tables_that_the_code_declares(command, tmp_path) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from sqlalchemy import create_engine
+
+    command("init")
+    engine = create_engine(f"sqlite:///{tmp_path}/data/hub.sqlite3")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()
+    database = open_database(tmp_path / "data" / "hub.sqlite3")
+    assert database.migrate() == "0001"
+    with database.reading() as session:
+        mode = session.connection().exec_driver_sql("PRAGMA journal_mode").scalar()
+        assert mode == "wal"
+    database.close()

@@ -1,0 +1,82 @@
+"""Names that some system could not hold, or someone could mistake, are refused."""
+
+import pytest
+
+from fin_qlora_hub.errors import BadRequestError, IllegalPathError
+from fin_qlora_hub.names import check_name, check_namespace, check_path, check_reference_name
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/etc/passwd",
+        "a//b",
+        "a/",
+        ".",
+        "..",
+        "a/../b",
+        "a/./b",
+        "a\\b",
+        "a\0b",
+        "a\nb",
+        "a\x7fb",
+        ".git/config",
+        "x/.GIT/hooks",
+        "C:/x",
+        "c:x",
+        "//server/share",
+        "a./b",
+        "a ",
+        "nul",
+        "x/CON.txt",
+        "com1.json",
+        "LPT9",
+        "x" * 256,
+        "/".join(["x" * 200] * 6),
+        "\ud800",
+    ],
+)
+def test_evil_paths_are_refused(path: str) -> None:
+    with pytest.raises(IllegalPathError):
+        check_path(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "a/b.c", ".gitattributes", ".gitignore", "Ünï/ß #?.md", "console.log", "a b"]
+)
+def test_ordinary_paths_are_taken(path: str) -> None:
+    assert check_path(path) == path
+
+
+def test_paths_are_stored_in_one_unicode_form() -> None:
+    assert check_path("e\u0301.md") == "\u00e9.md"
+
+
+@pytest.mark.parametrize("name", ["", "a--b", "a..b", ".a", "a.", "-a", "a.git", "a/b", "x" * 97])
+def test_bad_names_are_refused(name: str) -> None:
+    with pytest.raises(BadRequestError):
+        check_name(name, what="Repository")
+
+
+@pytest.mark.parametrize("name", ["api", "Datasets", "settings", "oauth", "models"])
+def test_reserved_namespaces_are_refused(name: str) -> None:
+    with pytest.raises(BadRequestError, match="reserved"):
+        check_namespace(name, what="User")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["", "-x", "refs/heads/x", "a b", "a..b", "a~1", "a^", "a:b", "a.lock", "a//b", "/a"],
+        *["a/", "HEAD", "@", "a@{1}", ".a", "a/.b", "a.", "a\\b", "f" * 40, "x" * 256],
+    ],
+)
+def test_bad_references_are_refused(name: str) -> None:
+    with pytest.raises(BadRequestError):
+        check_reference_name(name, what="Branch")
+
+
+@pytest.mark.parametrize("name", ["main", "feature/x", "v1.0", "ünï", "a-b_c"])
+def test_ordinary_references_are_taken(name: str) -> None:
+    assert check_reference_name(name, what="Tag") == name

@@ -1,0 +1,55 @@
+"""`fin-qlora evaluate` prints scores and can leave them in a file."""
+
+import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from fin_qlora import evaluation
+
+
+@dataclass
+class Found:
+    task: str = "tfns"
+    seconds_per_example: float = 0.01
+    scores: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(
+            n=1234, accuracy=0.8, weighted_f1=0.79, majority=0.65
+        )
+    )
+
+    def to_dict(self):
+        return {"task": self.task, **vars(self.scores)}
+
+    def write_rows(self, path):
+        path.write_bytes(b"PAR1")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    seen = {}
+
+    def evaluate(reference, **options):
+        seen.update(options, reference=reference)
+        return Found()
+
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    return seen
+
+
+def test_scores_in_every_format(fin_qlora, asked):
+    said = fin_qlora("evaluate", "a/b", "--task", "tfns", "--data_dir", "d", "--limit", 5)
+    assert "accuracy         0.8000" in said.out
+    assert "majority class   0.6500" in said.out
+    assert (asked["reference"], asked["limit"], asked["split"]) == ("a/b", 5, "test")
+    assert json.loads(fin_qlora("evaluate", "a/b", "--format", "json").out)["n"] == 1234
+    assert fin_qlora("evaluate", "a/b", "--format", "quiet").out == "0.8000\n"
+
+
+def test_they_can_be_left_in_a_file(fin_qlora, asked, tmp_path):
+    assert fin_qlora("evaluate", "a/b", "--out", tmp_path / "a.json").code == 0
+    assert json.loads((tmp_path / "a.json").read_text())["accuracy"] == 0.8
+    assert fin_qlora("evaluate", "a/b", "--out", tmp_path / "a.parquet").code == 0
+    assert (tmp_path / "a.parquet").read_bytes() == b"PAR1"
+    assert fin_qlora("evaluate", "a/b", "--out", tmp_path / "a.csv").code == 2

@@ -1,0 +1,89 @@
+"""Programs that are started are ended, and Ctrl-C goes to the worker, not to its launcher."""
+
+import os
+import signal
+import sys
+import textwrap
+import threading
+import time
+
+import psutil
+import pytest
+
+from fin_qlora.cli.processes import run_program, termination_as_interrupt
+
+
+def program(text):
+    return [sys.executable, "-c", textwrap.dedent(text)]
+
+
+def test_lines_come_as_they_are_printed_and_the_exit_code_is_kept():
+    lines = []
+    code = run_program(
+        program("print('a'); print('b'); raise SystemExit(3)"),
+        environment=os.environ,
+        on_line=lines.append,
+    )
+    assert (code, lines) == (3, ["a", "b"])
+
+
+WORKER = """
+import signal, sys, time
+try:
+    print("working", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("checkpoint", flush=True)
+    sys.exit(130)
+"""
+
+LAUNCHER = f"""
+import subprocess, sys
+try:
+    sys.exit(subprocess.call([sys.executable, "-c", {WORKER!r}]) and 1)
+except KeyboardInterrupt:
+    print("launcher was hit", flush=True)
+    raise
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_lets_the_worker_leave_its_checkpoint(stop):
+    lines = []
+
+    def interrupt_when_working():
+        while "working" not in lines:
+            time.sleep(0.02)
+        os.kill(os.getpid(), stop)
+
+    helper = threading.Thread(target=interrupt_when_working)
+    helper.start()
+    # the lines after the interrupt stay in the pipe: that the worker ended in order is seen by
+    # the launcher ending with it, well before its 60 seconds
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), termination_as_interrupt():
+        run_program(program(LAUNCHER), environment=os.environ, on_line=lines.append)
+    helper.join()
+    assert time.monotonic() - begun < 30
+    assert lines == ["working"]
+    assert not [c for c in psutil.Process().children(recursive=True) if "working" in c.cmdline()]
+
+
+def test_a_program_that_ignores_the_interrupt_is_killed(monkeypatch):
+    monkeypatch.setattr("fin_qlora.cli.processes.GRACE", 0.2)
+    deaf = "import signal,time; signal.signal(2, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+
+    def interrupt(_line):
+        raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_program(program(deaf), environment=os.environ, on_line=interrupt)
+    assert time.monotonic() - begun < 20
+
+
+def test_sigterm_is_what_it_was_afterwards():
+    before = signal.getsignal(signal.SIGTERM)
+    with termination_as_interrupt():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before

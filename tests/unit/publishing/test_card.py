@@ -1,0 +1,88 @@
+"""The card tells what the manifest knows, and nothing else."""
+
+import yaml
+import pytest
+
+from fin_qlora.errors import ContractError
+from fin_qlora.evidence import read_manifest
+from fin_qlora.publishing import card
+from fin_qlora.tasks import get
+
+
+@pytest.fixture
+def manifest(adapter):
+    found = read_manifest(adapter)
+    return found | {"base": found["base"] | {"id": "demo/base", "revision": "c" * 40}}
+
+
+def front(text):
+    _, block, _ = text.split("---\n", 2)
+    return yaml.safe_load(block)
+
+
+def test_the_front_matter_lets_a_hub_file_it(manifest):
+    data = front(card(manifest, repo_id="demo/ner"))
+    assert data["base_model"] == "demo/base"
+    assert data["base_model_relation"] == "adapter"
+    assert data["library_name"] == "peft"
+    assert data["pipeline_tag"] == "text-generation"
+    assert data["license"] == "apache-2.0"
+    assert {"lora", "finance", "synthetic_ner", "synthetic-data"} <= set(data["tags"])
+    assert "datasets" not in data
+    (result,) = data["model-index"][0]["results"]
+    assert data["model-index"][0]["name"] == "ner"
+    assert result["task"]["type"] == "text-classification"
+    assert [(m["type"], m["value"]) for m in result["metrics"]] == [
+        ("accuracy", 0.9123),
+        ("f1", 0.905),
+    ]
+
+
+def test_synthetic_data_is_called_so_in_words(manifest):
+    text = card(manifest)
+    assert "**Synthetic data.**" in text
+    assert "Decide nothing by it" in text
+
+
+def test_it_shows_use_prompt_labels_results_data_and_provenance(manifest):
+    text = card(manifest, repo_id="demo/ner")
+    assert 'load_adapter("demo/ner")' in text
+    assert "Input: {text}\nEntity: {entity}\nAnswer:\n```" in text
+    assert "| `person` | a natural person |" in text
+    assert "On 300 rows" in text
+    assert "| Always the commonest label | 0.410 | |" in text
+    assert "| **This adapter** | 0.912 | 0.905 |" in text
+    assert "10 also in evaluation" in text
+    assert "| learning_rate | 0.002 |" in text
+    assert "| Trained parameters | 30,720 |" in text
+    assert manifest["base"]["digest"] in text
+    assert manifest["contract_digest"] in text
+
+
+def test_the_same_manifest_gives_the_same_card(manifest):
+    assert card(manifest) == card(dict(reversed(manifest.items())))
+
+
+def test_the_chat_prompt_is_described_as_one(manifest):
+    contract = get("synthetic_ner").contract("chat")
+    text = card(manifest | {"contract_digest": contract.digest})
+    assert "chat template" in text
+    assert "Instruction:" not in text
+
+
+def test_another_contract_than_the_trained_one_is_refused(manifest):
+    with pytest.raises(ContractError, match="not the one"):
+        card(manifest, contract=get("tfns").contract())
+    with pytest.raises(ContractError, match="another prompt"):
+        card(manifest | {"contract_digest": "0" * 64})
+
+
+def test_real_data_is_named_by_its_hub_id_and_licence(manifest):
+    contract = get("tfns").contract()
+    changes = {"task": "tfns", "synthetic": False, "contract_digest": contract.digest}
+    text = card(manifest | changes | {"licence": "House terms", "noncommercial": True})
+    data = front(text)
+    assert data["datasets"] == ["zeroshot/twitter-financial-news-sentiment"]
+    assert (data["license"], data["license_name"]) == ("other", "House terms")
+    assert "Synthetic" not in text
+    assert "forbids commercial use" in text
