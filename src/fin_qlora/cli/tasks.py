@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ..tasks import get, names
+from ..tasks import Task, get, names
 from .output import HUMAN, OutputOption, table
 
 
@@ -30,6 +30,7 @@ def ls(output: OutputOption = HUMAN) -> None:
                     "name": task.name,
                     "title": task.title,
                     "labels": list(task.label_names),
+                    "answer": task.answer,
                     "licence": task.licence.name,
                     "noncommercial": task.licence.noncommercial,
                     "synthetic": task.synthetic,
@@ -38,8 +39,13 @@ def ls(output: OutputOption = HUMAN) -> None:
             ]
         },
         human=table(
-            ("NAME", "WHAT IT IS", "LABELS", "LICENCE OF THE DATA"),
-            [(t.name, t.title, ", ".join(t.label_names), t.licence.name) for t in tasks],
+            ("NAME", "WHAT IT IS", "ANSWERS", "LICENCE OF THE DATA"),
+            [(t.name, t.title, _answers(t), t.licence.name) for t in tasks],
         ),
         quiet="\n".join(task.name for task in tasks),
     )
+
+
+def _answers(task: Task) -> str:
+    """Return the labels, or the kind of free answer."""
+    return ", ".join(task.label_names) or f"a {task.answer}"

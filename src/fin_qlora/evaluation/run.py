@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.table import read_split
+from ..data.table import read_split, without_rows_of
 from ..errors import AdapterMismatchError, MissingFileError, UsageError
 from ..files import sha256_json, write_bytes
 from ..inference.adapter import load_adapter
 from ..inference.scoring import Progress, score_labels
 from ..models.base import Quantization, load_model, load_tokenizer, locate_base
 from ..models.repository import fetch
-from ..prompts import Form, PromptContract
+from ..prompts import Form, PromptContract, choose_shots
 from ..tasks import get
 from ..tasks.task import Split
 from .metrics import LabelScores, label_scores
@@ -101,6 +101,8 @@ def evaluate(
     data_dir: Path | None = None,
     split: Split = "test",
     form: Form = "plain",
+    shots: int = 0,
+    shots_seed: int = 0,
     quantization: Quantization | None = None,
     revision: str | None = None,
     limit: int | None = None,
@@ -113,18 +115,26 @@ def evaluate(
 
     Args:
         task: name of the task; may be left out for an adapter.
+        shots: worked examples that a base is shown, drawn by ``shots_seed`` from training rows
+            whose text is in no row of ``split``; an adapter brings those it was trained with.
         limit: only the first rows, for a quick look.
     """
     if _is_adapter(str(reference), revision):
         adapter = load_adapter(reference, revision=revision, quantization=quantization or "auto")
         model, tokenizer, contract = adapter.model, adapter.tokenizer, adapter.contract
         chosen = get(task or adapter.task)
-        if task is not None and chosen.contract(contract.form).digest != contract.digest:
+        if shots:
+            raise UsageError(
+                f"'{reference}' is an adapter and has the shots that it was trained with.",
+                fix="Leave out shots.",
+            )
+        if task is not None and chosen.contract(contract.form).digest != contract.bare.digest:
             raise AdapterMismatchError(
                 f"'{reference}' was trained for task '{adapter.task}' with another prompt than "
                 f"task '{task}' has.",
                 fix="Evaluate it on its own task.",
             )
+        table = read_split(chosen, split, data_dir=data_dir)
     else:
         if task is None:
             raise UsageError(
@@ -132,15 +142,19 @@ def evaluate(
             )
         chosen = get(task)
         contract = chosen.contract(form)
+        table = read_split(chosen, split, data_dir=data_dir)
+        if shots:
+            train = without_rows_of(read_split(chosen, "train", data_dir=data_dir), table)
+            drawn = choose_shots(contract, train.rows, count=shots, seed=shots_seed)
+            contract = replace(contract, shots=drawn)
         folder, _ = locate_base(str(reference), revision=revision)
         model = load_model(folder, quantization=quantization or "none")
         tokenizer = load_tokenizer(folder)
-    rows = read_split(chosen, split, data_dir=data_dir).rows[:limit]
     return evaluate_rows(
         model,
         tokenizer,
         contract,
-        rows,
+        table.rows[:limit],
         task=chosen.name,
         batch_size=batch_size,
         progress=progress,

@@ -41,8 +41,14 @@ def score_labels(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}.", fix="Use at least 1.")
-    answers = [contract.answer(tokenizer, label) for label in contract.labels]
-    prompts = [contract.prompt(tokenizer, row) for row in inputs]
+    if not contract.labels:
+        raise UsageError(
+            f"The answers are free (grammar '{contract.grammar}'), so there are no labels to "
+            "score.",
+            fix="Generate answers instead.",
+        )
+    answers = contract.answers(tokenizer, contract.labels)
+    prompts = contract.prompts(tokenizer, inputs)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     scores: dict[int, dict[str, float]] = {}
     causal = model.get_base_model() if hasattr(model, "peft_config") else model

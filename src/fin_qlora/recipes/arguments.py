@@ -6,7 +6,7 @@ import sys
 import typing
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from trl import ModelConfig, TrlParser
@@ -14,6 +14,7 @@ from trl import ModelConfig, TrlParser
 from ..errors import UsageError, nearest
 from ..files import shipped
 from ..models.tiny import TINY_ID
+from ..prompts import Form, OnOverlong
 from ..training import FinSFTConfig
 from .catalogue import recipe_path
 
@@ -26,8 +27,16 @@ class ClassificationArguments:
     data_dir: str | None = field(
         default=None, metadata={"help": "Folder that holds the task's files."}
     )
-    form: Literal["plain", "chat"] = field(
+    form: Form = field(
         default="plain", metadata={"help": "Prompt form: plain (the paper's) or chat."}
+    )
+    shots: int = field(
+        default=0, metadata={"help": "Worked examples in every prompt, drawn from the train rows."}
+    )
+    shots_seed: int = field(default=0, metadata={"help": "Seed by which they are drawn."})
+    on_overlong: OnOverlong = field(
+        default="raise",
+        metadata={"help": "A row longer than max_length: raise, shorten its input, or drop it."},
     )
     synthetic_seed: int = field(default=0, metadata={"help": "Seed of generated data."})
     evaluation_batch_size: int = field(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the recipe; every process of a distributed launch does."""
     quiet_environment()  # before anything below imports the libraries that read it
 
+    import pyarrow
     import torch
     from accelerate import PartialState
     from datasets import Dataset
     from trl import get_peft_config
 
+    from ..data.encode_cache import EncodedCache
     from ..evaluation import Evaluation, evaluate_rows
     from ..evidence.cost import CostMeter
     from ..models.base import Quantization, load_model
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     from ..training.preflight import run_preflight
     from ..training.threads import use_cores
     from .arguments import parse
-    from .progress import announce, counting
+    from .progress import announce, counting, first_on_each_machine
 
     # settings
     settings, training, base = parse(arguments)
@@ -43,20 +44,25 @@ def main(arguments: list[str] | None = None) -> None:
         "4bit" if base.load_in_4bit else "8bit" if base.load_in_8bit else "none"
     )
     task = get(settings.task)
-    contract = task.contract(settings.form)
 
     use_cores(settings.cpu_threads)
 
-    # preflight: every row is encoded and checked
-    checked = run_preflight(
-        task,
-        contract,
-        base=str(base.model_name_or_path),
-        base_revision=base.model_revision,
-        data_dir=Path(settings.data_dir) if settings.data_dir else None,
-        synthetic_seed=settings.synthetic_seed,
-        max_length=training.max_length,
-    )
+    # preflight: every row is encoded and checked, once on each machine
+    with first_on_each_machine():
+        checked = run_preflight(
+            task,
+            task.contract(settings.form),
+            base=str(base.model_name_or_path),
+            base_revision=base.model_revision,
+            data_dir=Path(settings.data_dir) if settings.data_dir else None,
+            synthetic_seed=settings.synthetic_seed,
+            max_length=training.max_length,
+            on_overlong=settings.on_overlong,
+            shots=settings.shots,
+            shots_seed=settings.shots_seed,
+            cache=EncodedCache(),
+        )
+    contract = checked.contract
     for line in _plan(checked.report()):
         announce(line)
     if settings.dry_run:
@@ -88,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     trainer = FinSFTTrainer(
         model=model,
         args=training,
-        train_dataset=Dataset.from_list([asdict(example) for example in checked.encoded.examples]),
+        train_dataset=Dataset(pyarrow.table(checked.encoded.training_columns())),
         processing_class=tokenizer,
         peft_config=get_peft_config(base),
     )
@@ -135,7 +141,14 @@ def _plan(report: dict[str, Any]) -> list[str]:
     lines.append(
         f"longest row {report['longest_row_tokens']} tokens, mean {report['mean_row_tokens']}; "
         f"{report['trained_tokens']} trained tokens"
+        + (f"; {report['shots']} worked examples in every prompt" if report["shots"] else "")
     )
+    for split, cut in report["shortened"].items():
+        if cut["rows"]:
+            lines.append(
+                f"{split}: rows shortened: {cut['rows']}, by {cut['tokens']} tokens in all"
+                + (f", {cut['facts']} distractor facts" if cut["facts"] else "")
+            )
     return lines
 
 
@@ -152,6 +165,9 @@ def _results(finished: Any) -> list[str]:
 def _configuration(settings: Any, training: Any, base: Any, quantization: str) -> dict[str, Any]:
     return {
         "form": settings.form,
+        "shots": settings.shots,
+        "shots_seed": settings.shots_seed,
+        "on_overlong": settings.on_overlong,
         "quantization": quantization,
         "lora_r": base.lora_r,
         "lora_alpha": base.lora_alpha,

@@ -17,6 +17,22 @@ def announce(sentence: str) -> None:
 
 
 @contextlib.contextmanager
+def first_on_each_machine() -> Iterator[None]:
+    """Let the first process of a machine go through the block before the others do.
+
+    Also when it fails, so that the others come to the same error and not to a broken connection.
+    """
+    state = PartialState()
+    if not state.is_local_main_process:
+        state.wait_for_everyone()
+    try:
+        yield
+    finally:
+        if state.is_local_main_process:
+            state.wait_for_everyone()
+
+
+@contextlib.contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yield a callback that moves a progress bar to the number of rows done."""
     from tqdm import tqdm

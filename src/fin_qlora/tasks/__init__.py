@@ -1,6 +1,33 @@
-"""What a task is: its labels, its question, its data and their licence."""
+"""What a task is: its labels or its answer grammar, its question, its data and their licence."""
 
-from .catalogue import get, names
-from .task import Label, Licence, Source, Task
+from .catalogue import get, names, shipped
+from .grammar import Answer
+from .source import (
+    HubForm,
+    Label,
+    Licence,
+    Option,
+    RawFile,
+    RawForm,
+    Source,
+    Split,
+    SplitRule,
+)
+from .task import Task
 
-__all__ = ["Label", "Licence", "Source", "Task", "get", "names"]
+__all__ = [
+    "Answer",
+    "HubForm",
+    "Label",
+    "Licence",
+    "Option",
+    "RawFile",
+    "RawForm",
+    "Source",
+    "Split",
+    "SplitRule",
+    "Task",
+    "get",
+    "names",
+    "shipped",
+]

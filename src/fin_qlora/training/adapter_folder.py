@@ -88,16 +88,18 @@ class FinishedRun:
             "data": {
                 "files": [
                     {
-                        "path": table.file.path,
-                        "sha256": table.file.sha256,
-                        "rows": table.file.rows,
-                        "partial": table.file.partial,
+                        "path": file.path,
+                        "sha256": file.sha256,
+                        "rows": file.rows,
+                        "partial": file.partial,
                     }
                     for table in tables
+                    for file in table.files
                 ],
                 "train_rows": len(preflight.train.rows),
                 "evaluation_rows": len(preflight.held_out.rows),
                 "dropped": dropped,
+                "shortened": preflight.shortened,
             },
             "contract_digest": preflight.contract.digest,
             "configuration": self.configuration,

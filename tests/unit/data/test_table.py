@@ -9,8 +9,9 @@ import pyarrow.parquet
 import pytest
 
 from fin_qlora import tasks
-from fin_qlora.data.table import normalised, read_split, without_rows_of
+from fin_qlora.data.table import normalised, read_split, read_splits, without_rows_of
 from fin_qlora.errors import DataError, EmptyDatasetError, MissingFileError, UnknownLabelError
+from fin_qlora.tasks import SplitRule
 
 TFNS = tasks.get("tfns")
 
@@ -103,3 +104,62 @@ def test_generated_rows_have_a_digest_that_follows_the_seed():
     assert first == again
     assert first.file.sha256 != other.file.sha256
     assert first.file.path.startswith("synthetic:")
+
+
+def test_validation_is_taken_from_train_and_the_test_stays(raw):
+    lines = "".join(f"row {i},{i % 3}\n" for i in range(40))
+    data = raw("text,label\n" + lines)
+    rule = SplitRule(validation=0.25)
+    found = read_splits(TFNS, data_dir=data, rule=rule)
+    assert {split: len(table.rows) for split, table in found.items()} == {
+        "train": 30,
+        "validation": 10,
+        "test": 1,
+    }
+    alone = read_split(TFNS, "validation", data_dir=data, rule=rule)
+    assert alone.rows == found["validation"].rows
+
+
+def test_what_was_left_out_of_a_pool_is_told_once(tmp_path):
+    (tmp_path / "fpb").mkdir()
+    lines = [f"Sentence {i}@neutral" for i in (*range(20), 0)]
+    (tmp_path / "fpb" / "Sentences_50Agree.txt").write_text("\n".join(lines))
+    found = read_splits(tasks.get("fpb"), data_dir=tmp_path)
+    assert found["train"].dropped == {"the same question again": 1}
+    assert found["test"].dropped == {}
+
+
+def test_several_files_are_also_one(tmp_path):
+    (tmp_path / "fpb").mkdir()
+    for name in ("50", "66"):
+        (tmp_path / "fpb" / f"Sentences_{name}Agree.txt").write_text(
+            "".join(f"Sentence {i}@neutral\n" for i in range(20))
+        )
+    table = read_split(tasks.get("fpb"), "train", data_dir=tmp_path)
+    assert [file.rows for file in table.files] == [20, 20]
+    assert table.file.rows == 40
+    assert table.file.path == "fpb/Sentences_50Agree.txt + fpb/Sentences_66Agree.txt"
+    assert table.file.published == 4846 + 4217
+    assert table.notes == ("2 of the 4 files of this form are not here.",)
+
+
+def test_a_row_with_too_many_cells_is_named(raw):
+    with pytest.raises(DataError, match="row 1 has more cells than the header has names"):
+        read_split(TFNS, "train", data_dir=raw("text,label\nup, a lot,1\n"))
+
+
+def test_with_a_task_groups_are_taken_out_too(raw):
+    data = raw("text,label\nUp 3!,1\nkept,2\n", "text,label\nup - 3,1\n")
+    train, held_out = (read_split(TFNS, s, data_dir=data) for s in ("train", "test"))
+    assert not without_rows_of(train, held_out).dropped
+    assert without_rows_of(train, held_out, task=TFNS).dropped == {
+        "its words are also in evaluation": 1
+    }
+
+
+def test_further_columns_of_a_prepared_file_stay_with_their_row(tmp_path):
+    rows = [{"text": "up", "label": "positive", "client": 7}]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert read_split(TFNS, "train", data_dir=tmp_path).rows == [
+        {"text": "up", "label": "positive", "client": "7"}
+    ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
+import jsonschema
 import pytest
 
-from fin_qlora.errors import ContractError
-from fin_qlora.prompts import PromptContract
+from fin_qlora.errors import ContractError, UnknownLabelError
+from fin_qlora.files import shipped
+from fin_qlora.prompts import PromptContract, Shot
 from fin_qlora.prompts.contract import IGNORED
 
 LABELS = ("negative", "neutral", "positive")
@@ -121,3 +124,119 @@ def test_padding_that_is_the_end_token_is_refused(tokenizer):
     confused.pad_token = confused.eos_token
     with pytest.raises(ContractError, match="padding"):
         contract().answer(confused, "neutral")
+
+
+def test_what_is_not_used_leaves_the_digest_alone():
+    """The digest of an adapter that is out there: it must never move."""
+    assert set(contract().to_dict()) == {
+        "form",
+        "instruction",
+        "input_template",
+        "labels",
+        "shape",
+    }
+    assert contract().digest == "eb33213613f13f71036c73699a5549a0ea069d295229e4a50321500b996a4bab"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": (), "grammar": "tag"},
+        {"labels": (), "grammar": "text", "answer_tokens": 900},
+        {"shorten_to": 64},
+        {"labels": (), "grammar": "number", "shorten_to": 4096},
+    ],
+)
+def test_every_kind_is_read_back_as_it_was_written(changes):
+    one = contract(**changes)
+    assert PromptContract.from_dict(one.to_dict()) == one
+    assert one.digest != contract().digest
+    assert one.bare.shorten_to is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"form": "chat", "shots": (Shot(instruction="?", input="up", answer="positive"),)},
+        {"labels": (), "grammar": "tag", "shorten_to": 64, "answer_tokens": 20},
+    ],
+)
+def test_the_stored_form_is_the_one_of_the_schema(changes):
+    schema = json.loads((shipped("schemas") / "fin_qlora.schema.json").read_text("utf-8"))
+    check = jsonschema.Draft202012Validator(schema["properties"]["contract"])
+    values = json.loads(json.dumps(contract(**changes).to_dict()))
+    assert list(check.iter_errors(values)) == []
+    for odd in ({"system": "be brief"}, {"labels": ["one"]}, {"grammar": "poem"}, {"shots": []}):
+        assert list(check.iter_errors(values | odd)) != []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"grammar": "tag"}, "are free"),
+        ({"labels": (), "grammar": "poem"}, "poem"),
+        ({"labels": ()}, "at least two"),
+        ({"answer_tokens": 9}, "answer_tokens"),
+        ({"labels": (), "grammar": "tag", "answer_tokens": 1}, "answer_tokens"),
+        ({"shorten_to": 0}, "shortened"),
+        ({"shorten_to": 99, "input_template": "{question}"}, "shortened"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, says):
+    with pytest.raises(ContractError, match=says):
+        contract(**changes)
+
+
+def test_an_answer_that_is_no_label_is_refused(tokenizer):
+    with pytest.raises(UnknownLabelError, match="Neutral"):
+        contract().answer(tokenizer, "Neutral")
+    with pytest.raises(UnknownLabelError, match="no answer"):
+        contract().gold({"text": "a"})
+
+
+@pytest.mark.parametrize("answer", ["", " us-gaap:Assets", "a<|eot_id|>"])
+def test_a_free_answer_without_meaning_is_refused(tokenizer, answer):
+    with pytest.raises(ContractError):
+        contract(labels=(), grammar="tag").answer(tokenizer, answer)
+
+
+def test_a_plain_text_does_not_fill_the_fields_of_the_instruction(tokenizer):
+    one = contract(instruction="What is said of {entity}?")
+    with pytest.raises(ContractError, match="entity"):
+        one.prompt(tokenizer, "It rose.")
+
+
+def test_padding_is_no_stop_token(tokenizer):
+    one = contract()
+    assert one.stop_tokens(tokenizer, also=[4, 1]) == (tokenizer.eos_token_id, 4)
+    with pytest.raises(ContractError, match="padding"):
+        one.stop_tokens(tokenizer, also=[tokenizer.pad_token_id])
+
+
+def test_special_tokens_without_a_role_are_refused_too(tokenizer):
+    """As in Llama 3, whose tokenizer names two of its 256 special tokens."""
+    import copy
+
+    few = copy.deepcopy(tokenizer)
+    few._special_tokens_map = {
+        name: token for name, token in few._special_tokens_map.items() if name != "eot_token"
+    }
+    few._extra_special_tokens = []
+    assert "<|start_header_id|>" not in few.all_special_tokens
+    with pytest.raises(ContractError, match="start_header_id"):
+        contract().prompt(few, "a <|start_header_id|> b")
+
+
+def test_a_normaliser_cannot_forge_a_special_token(tokenizer):
+    import copy
+
+    from tokenizers import AddedToken, normalizers
+
+    folding = copy.deepcopy(tokenizer)
+    folding.backend_tokenizer.normalizer = normalizers.NFKC()
+    folding.add_special_tokens(
+        {"additional_special_tokens": [AddedToken("<|x|>", normalized=True, special=True)]}
+    )
+    with pytest.raises(ContractError, match="special token"):
+        contract().prompt(folding, "a ＜|x|＞ b")

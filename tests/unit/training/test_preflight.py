@@ -1,0 +1,112 @@
+"""Rows that are too long, and worked examples: what is done about them is counted and told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from fin_qlora import tasks
+from fin_qlora.errors import ContractError, TruncatedAnswerError, UsageError
+from fin_qlora.training.preflight import run_preflight
+
+TASK = tasks.get("tfns")
+WORDS = {"0": "fell", "1": "rose", "2": "held"}
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    folder = tmp_path / "tfns"
+    folder.mkdir()
+    for name, offset in (("sent_train", 0), ("sent_valid", 500)):
+        lines = [
+            f"{'very ' * (90 if n == 7 else 1)}{WORDS[str(n % 3)]} {n + offset},{n % 3}"
+            for n in range(30)
+        ]
+        text = "\n".join(["text,label", *lines])
+        (folder / f"{name}.csv").write_text(f"{text}\n", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def check(data_dir, small_base):
+    def run(contract=None, **changes):
+        settings = {
+            "base": str(small_base),
+            "base_revision": None,
+            "data_dir": data_dir,
+            "max_length": 90,
+            "synthetic_seed": 0,
+        }
+        return run_preflight(TASK, contract or TASK.contract(), **(settings | changes))
+
+    return run
+
+
+def test_a_long_row_is_an_error_by_default(check):
+    with pytest.raises(TruncatedAnswerError, match="max_length=90"):
+        check()
+
+
+def test_dropped_rows_are_left_out_of_both_splits_and_counted(check):
+    checked = check(on_overlong="drop")
+    assert len(checked.train.rows) == len(checked.encoded.examples) == 29
+    assert len(checked.held_out.rows) == len(checked.encoded_held_out.examples) == 29
+    assert checked.train.dropped["longer than 90 tokens"] == 1
+    assert checked.report()["evaluation"]["dropped"]["longer than 90 tokens"] == 1
+    assert checked.contract == TASK.contract()
+
+
+def test_shortened_rows_are_counted_and_the_adapter_will_shorten_alike(check):
+    checked = check(on_overlong="shorten")
+    assert checked.contract == replace(TASK.contract(), shorten_to=90)
+    assert checked.encoded.longest <= 90
+    shortened = checked.report()["shortened"]
+    assert shortened["train"]["rows"] == shortened["evaluation"]["rows"] == 1
+    assert shortened["train"]["tokens"] > 20
+    assert len(checked.train.rows) == 30
+    with pytest.raises(UsageError, match="without max_length"):
+        check(on_overlong="shorten", max_length=None)
+
+
+def test_shots_come_from_train_and_are_not_trained_on(check):
+    checked = check(on_overlong="drop", max_length=400, shots=3)
+    assert {shot.answer for shot in checked.contract.shots} == set(TASK.label_names)
+    trained = {row["text"] for row in checked.train.rows}
+    held_out = {row["text"] for row in checked.held_out.rows}
+    drawn = {shot.input for shot in checked.contract.shots}
+    assert not drawn & (trained | held_out)
+    assert checked.train.dropped["is a shot in the prompt"] == 3
+    assert checked.report()["shots"] == 3
+    again, other = check(max_length=None, shots=3), check(max_length=None, shots=3, shots_seed=1)
+    assert again.contract == checked.contract != other.contract
+
+
+@pytest.mark.parametrize(
+    ("stops", "says"), [([4], "does not stop there"), ([1, 5], "padding token")]
+)
+def test_a_base_that_stops_elsewhere_or_at_padding_is_refused(
+    check, small_base, tmp_path, stops, says
+):
+    base = tmp_path / "base"
+    shutil.copytree(small_base, base)
+    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": stops}), "utf-8")
+    with pytest.raises(ContractError, match=says):
+        check(max_length=None, base=str(base))
+
+
+def test_a_label_that_the_tokenizer_cannot_write_is_refused(check, tokenizer, monkeypatch):
+    import copy
+
+    from tokenizers import normalizers
+
+    from fin_qlora.training import preflight
+
+    small = copy.deepcopy(tokenizer)
+    small.backend_tokenizer.normalizer = normalizers.Lowercase()
+    monkeypatch.setattr(preflight, "load_tokenizer", lambda folder: small)
+    contract = replace(TASK.contract(), labels=(*TASK.label_names, "Mixed"))
+    with pytest.raises(ContractError, match="cannot write the label 'Mixed'"):
+        check(contract, max_length=None)
