@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 
-from fin_qlora_hub import blobs
+from fin_qlora_hub import blobs, database
 from fin_qlora_hub.blobs import LocalBlobStore
 from fin_qlora_hub.errors import StorageFullError
 
@@ -38,6 +38,24 @@ def test_a_full_disk(running, repository, monkeypatch, place) -> None:
     assert "f" in api.list_repo_files(repository)
 
 
+def test_a_full_disk_under_the_database(start_hub, tmp_path, monkeypatch) -> None:
+    prepare = database._prepare
+
+    def prepare_small(connection, record) -> None:
+        prepare(connection, record)
+        connection.execute("PRAGMA max_page_count = 60")
+
+    monkeypatch.setattr(database, "_prepare", prepare_small)
+    with start_hub(tmp_path / "data") as hub:
+        hub.api().create_repo("alice/a")
+        options = {"path_or_fileobj": b"x", "path_in_repo": "f", "repo_id": "alice/a"}
+        with pytest.raises(HfHubHTTPError, match="disk is full") as refused:
+            hub.api().upload_file(**options, commit_description="x" * 500_000)
+        assert refused.value.response.status_code == 507
+        assert hub.api().list_repo_files("alice/a") == [".gitattributes"]
+        hub.api().upload_file(**options)
+
+
 def test_no_room_is_noticed_before_bytes_move(running, repository, monkeypatch) -> None:
     def no_room(_store: object, size: int) -> None:
         if size:
@@ -47,6 +65,23 @@ def test_no_room_is_noticed_before_bytes_move(running, repository, monkeypatch) 
     with pytest.raises(HfHubHTTPError, match="disk is full") as refused:
         running.api().upload_file(path_or_fileobj=b"x", path_in_repo="f", repo_id=repository)
     assert "/preupload/" in str(refused.value)
+
+
+def test_a_busy_database_is_told_and_keeps_nobody_from_a_file(
+    start_hub, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("fin_qlora_hub.database.BUSY_TIMEOUT_SECONDS", 0.05)
+    with start_hub(tmp_path / "data") as hub, hub.http() as http:
+        hub.api().create_repo("alice/a")
+        hub.api().upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id="alice/a")
+        with hub.hub.database.writing():
+            answer = http.post("/api/repos/create", json={"name": "b"})
+            file = http.get(
+                "/alice/a/resolve/main/config.json", headers={"X-HF-Download-Counter": "1"}
+            )
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert (file.status_code, file.content) == (200, b"{}")
+        assert http.post("/api/repos/create", json={"name": "b"}).status_code == 200
 
 
 def test_a_failure_inside_shows_nothing_of_the_inside(running, repository, monkeypatch) -> None:

@@ -120,6 +120,32 @@ def test_small_answers(running) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/repos/create", '{"name": "a\\ud800b"}'),
+        ("/api/repos/create", '{"name": "a", "organization": "\\ud800"}'),
+        ("/api/repos/create", '{"name": "a", "organization": "a\\u0000"}'),
+        ("/api/repos/create", '{"name": ' + "[" * 100_000),
+        ("/api/repos/create", "[]"),
+        ("/api/models/{}/tag/main", '{"tag": "\\ud800"}'),
+        ("/api/models/{}/tag/main", '{"tag": "a\\u0000"}'),
+        ("/api/models/{}/tag/%00", '{"tag": "a"}'),
+        ("/api/models/{}/branch/%ED%A0%80%00", "{}"),
+        ("/api/models/{}/preupload/main", '{"files": [{"path": "\\ud800"}]}'),
+        ("/api/models/{}/paths-info/main", '{"paths": 1}'),
+        ("/api/models/{}/paths-info/main", "nonsense"),
+        ("/api/models/%2F%00/%ff/paths-info/main", '{"paths": []}'),
+        ("/api/validate-yaml", '{"content": 1}'),
+    ],
+)
+def test_nonsense_is_the_callers_mistake(http, repository, path, body) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = http.post(path.format(repository), content=body.encode(), headers=headers)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"", 400),

@@ -11,36 +11,36 @@ from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.names import check_path
 from fin_qlora_hub.ndjson import CommitReader, Line
 from fin_qlora_hub.settings import Settings
+from fin_qlora_hub.text import Text
 
 _Value = TypeVar("_Value", bound=BaseModel)
-_Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 
 
 class _Header(BaseModel):
-    summary: Annotated[_Text, StringConstraints(min_length=1)]
-    description: _Text = ""
-    parent_commit: str | None = Field(default=None, alias="parentCommit")
+    summary: Annotated[Text, StringConstraints(min_length=1)]
+    description: Text = ""
+    parent_commit: Text | None = Field(default=None, alias="parentCommit")
 
 
 class _File(BaseModel):
-    path: str
+    path: Text
     encoding: Literal["base64"]
 
 
 class _LargeFile(BaseModel):
-    path: str
+    path: Text
     algo: Literal["sha256"]
     oid: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Deleted(BaseModel):
-    path: str
+    path: Text
 
 
 class _CopiedFile(BaseModel):
-    path: str
-    source: str = Field(alias="srcPath")
-    revision: str | None = Field(default=None, alias="srcRevision")
+    path: Text
+    source: Text = Field(alias="srcPath")
+    revision: Text | None = Field(default=None, alias="srcRevision")
 
 
 class ChangeReader:

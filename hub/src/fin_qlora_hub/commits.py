@@ -1,6 +1,6 @@
 """Changes to a branch: each commit happens whole or not at all, and conflicts are noticed."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,7 +20,6 @@ from fin_qlora_hub.trees import (
     FileEntry,
     all_files,
     file_entry,
-    walk,
     write_tree,
 )
 
@@ -136,35 +135,6 @@ def create(
     if reference.name == BRANCHES + DEFAULT_BRANCH:
         _describe(session, blobs, repository, files)
     return commit
-
-
-def history(session: Session, repository: Repository, start: Commit) -> Iterator[Commit]:
-    """Yield a commit and those before it, newest first."""
-    yield start
-    while start.parent_oid is not None:
-        start = commit_of(session, repository, start.parent_oid)
-        yield start
-
-
-def last_changes(
-    session: Session, repository: Repository, start: Commit, paths: Iterable[str]
-) -> dict[str, Commit]:
-    """Return for each path the newest commit, up to `start`, that changed what stands there."""
-    found: dict[str, Commit] = {}
-    after = walk(session, repository.id, start.tree_oid)
-    remaining = set(paths)
-    for commit in history(session, repository, start):
-        before = {}
-        if commit.parent_oid is not None:
-            parent = commit_of(session, repository, commit.parent_oid)
-            before = walk(session, repository.id, parent.tree_oid)
-        changed = {path for path in remaining if after.get(path) != before.get(path)}
-        found.update(dict.fromkeys(changed, commit))
-        remaining -= changed
-        if not remaining:
-            break
-        after = before
-    return found
 
 
 def _is_replay(

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError as DatabaseOperationalError
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.errors import NotInitialisedError, StorageFullError
+from fin_qlora_hub.errors import BusyError, NotInitialisedError, StorageFullError
 
 BUSY_TIMEOUT_SECONDS = 30
 
@@ -36,8 +36,13 @@ class Database:
         """Open the one writing transaction: all of it happens, or on any error none."""
         try:
             with Session(self._writing) as session, session.begin():
+                session.connection()  # takes the lock now, not at the first statement
                 yield session
         except DatabaseOperationalError as error:
+            if "is locked" in str(error.orig):
+                raise BusyError(
+                    "The hub is busy: nothing was changed. Try again in a moment."
+                ) from error
             if "disk is full" in str(error.orig):
                 raise StorageFullError(
                     "The hub's disk is full: nothing was changed. "

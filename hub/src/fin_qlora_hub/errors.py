@@ -16,6 +16,7 @@
     ├── TooLargeError
     └── OperationalError           the machine, not the caller, is at fault
         ├── StorageFullError
+        ├── BusyError
         ├── NotInitialisedError
         ├── AlreadyServedError
         └── AddressError
@@ -97,6 +98,10 @@ class OperationalError(HubError):
 
 class StorageFullError(OperationalError):
     """The disk that holds the data directory is full."""
+
+
+class BusyError(OperationalError):
+    """Another writer held the metadata for too long; the same request may succeed later."""
 
 
 class NotInitialisedError(OperationalError):

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,7 +24,16 @@ from fin_qlora_hub.errors import (
 )
 from fin_qlora_hub.identity import Caller, Role, find_namespace, role_in
 from fin_qlora_hub.names import check_name
-from fin_qlora_hub.tables import Membership, Namespace, Repository, RepositoryTag, StoredFile
+from fin_qlora_hub.references import resolve
+from fin_qlora_hub.tables import (
+    Commit,
+    Membership,
+    Namespace,
+    Repository,
+    RepositoryTag,
+    StoredFile,
+)
+from fin_qlora_hub.trees import FileEntry, all_files
 
 
 class Kind(StrEnum):
@@ -71,6 +80,15 @@ class Page:
 
     repositories: Sequence[Repository]
     cursor: str | None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """One revision of a repository; `used_storage` is in bytes, over all revisions."""
+
+    commit: Commit
+    files: Mapping[str, FileEntry]
+    used_storage: int
 
 
 def full_name(repository: Repository) -> str:
@@ -191,10 +209,15 @@ def remove(session: Session, repository: Repository) -> None:
     session.delete(repository)
 
 
-def used_storage(session: Session, repository: Repository) -> int:
-    """Return the size in bytes of all contents that a repository ever received."""
-    query = select(func.coalesce(func.sum(StoredFile.size), 0))
-    return session.scalar(query.filter_by(repository_id=repository.id)) or 0
+def contents(session: Session, repository: Repository, revision: str) -> Contents:
+    """Return what a repository holds at a branch, tag or commit."""
+    commit = resolve(session, repository, revision)
+    stored = select(func.sum(StoredFile.size)).filter_by(repository_id=repository.id)
+    return Contents(
+        commit=commit,
+        files=all_files(session, repository.id, commit.tree_oid),
+        used_storage=session.scalar(stored) or 0,
+    )
 
 
 def count_download(session: Session, repository_id: int) -> None:

@@ -72,6 +72,22 @@ def walk(session: Session, repository_id: int, oid: str, *, below: str = "") -> 
     return dict(sorted(found.items()))
 
 
+def list_below(
+    session: Session, repository_id: int, oid: str, *, folder: str, recursive: bool
+) -> dict[str, Entry] | None:
+    """Return what is in a folder by full path, in path order; None if there is no such folder."""
+    root: Entry | None = FolderEntry(oid)
+    if folder:
+        root = find_entry(session, repository_id, oid, folder)
+    if not isinstance(root, FolderEntry):
+        return None
+    if recursive:
+        return walk(session, repository_id, root.oid, below=folder)
+    prefix = f"{folder}/" if folder else ""
+    entries = list_folder(session, repository_id, root.oid)
+    return {prefix + name: entry for name, entry in sorted(entries.items())}
+
+
 def all_files(session: Session, repository_id: int, oid: str) -> dict[str, FileEntry]:
     """Return every file under a tree by full path, in path order."""
     entries = walk(session, repository_id, oid)

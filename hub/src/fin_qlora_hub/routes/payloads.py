@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fin_qlora_hub.cards import Card
-from fin_qlora_hub.repositories import full_name
+from fin_qlora_hub.repositories import Contents, full_name
 from fin_qlora_hub.tables import Commit, Reference, Repository
 from fin_qlora_hub.trees import Entry, FileEntry, FolderEntry
 
@@ -40,8 +40,18 @@ def repository(found: Repository) -> dict[str, Any]:
     }
 
 
-def sibling(path: str, entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
-    """Return what repository information shows of one file."""
+def contents(held: Contents, *, blobs: bool = False) -> dict[str, Any]:
+    """Return what repository information adds to that: the files of one revision."""
+    return {
+        "sha": held.commit.oid,
+        "lastModified": moment(held.commit.created_at),
+        "siblings": [_sibling(path, file, blobs=blobs) for path, file in held.files.items()],
+        "usedStorage": held.used_storage,
+        "spaces": [],
+    }
+
+
+def _sibling(path: str, entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
     if not blobs:
         return {"rfilename": path}
     shown = {"rfilename": path, "size": entry.content.size, "blobId": entry.oid}

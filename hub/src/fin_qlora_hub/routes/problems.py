@@ -1,6 +1,7 @@
 """How a refusal looks over HTTP: the status, headers and body that stock clients understand."""
 
 import logging
+import re
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -10,6 +11,7 @@ from starlette.responses import JSONResponse
 
 from fin_qlora_hub import errors
 
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _logger = logging.getLogger("fin_qlora_hub")
 
 # The most special class first; clients act on the four codes that the public hub also sends.
@@ -27,6 +29,7 @@ _PROBLEMS: tuple[tuple[type[errors.HubError], int, str], ...] = (
     (errors.ParentConflictError, 412, "ParentConflict"),
     (errors.TooLargeError, 413, "TooLarge"),
     (errors.StorageFullError, 507, "StorageFull"),
+    (errors.BusyError, 503, "Busy"),
 )
 
 
@@ -39,13 +42,13 @@ def problem(
     body: dict[str, object] | None = None,
 ) -> JSONResponse:
     """Build an error answer; the message stands in the body and in a header."""
-    line = " ".join(message.split())
+    line = _UNPRINTABLE.sub("?", " ".join(message.split()))
     return JSONResponse(
         {"error": message, **(body or {})},
         status_code=status,
         headers={
             "X-Error-Code": code,
-            "X-Error-Message": line.encode("ascii", "backslashreplace").decode("ascii"),
+            "X-Error-Message": line,
             **(headers or {}),
         },
     )
@@ -56,6 +59,8 @@ def refusal(error: errors.HubError, *, body: dict[str, object] | None = None) ->
     headers = {}
     if isinstance(error, errors.EntryNotFoundError) and error.commit:
         headers["X-Repo-Commit"] = error.commit  # lets the client remember that nothing is there
+    if isinstance(error, errors.BusyError):
+        headers["Retry-After"] = "1"
     for kind, status, code in _PROBLEMS:
         if isinstance(error, kind):
             return problem(status, code, str(error), headers=headers, body=body)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.commits import history
+from fin_qlora_hub.history import history
 from fin_qlora_hub.references import (
     BRANCHES,
     TAGS,
@@ -28,6 +28,7 @@ from fin_qlora_hub.routes.dependencies import (
     Target,
 )
 from fin_qlora_hub.routes.pages import page
+from fin_qlora_hub.text import Text
 
 router = APIRouter()
 
@@ -37,14 +38,14 @@ MAX_COMMITS = 50
 class NewBranch(BaseModel):
     """Where a branch begins."""
 
-    starting_point: str | None = Field(default=None, alias="startingPoint")
+    starting_point: Text | None = Field(default=None, alias="startingPoint")
 
 
 class NewTag(BaseModel):
     """The name of a tag and what it is for."""
 
-    tag: str
-    message: str | None = None
+    tag: Text
+    message: Text | None = None
 
 
 @router.get("/api/{kinds}/{namespace}/{name}/refs")

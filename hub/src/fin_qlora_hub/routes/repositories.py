@@ -1,21 +1,22 @@
 """Repositories: create, remove, show, list."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError
 from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.references import DEFAULT_BRANCH, resolve
+from fin_qlora_hub.references import DEFAULT_BRANCH
 from fin_qlora_hub.repositories import (
     Kind,
     RepositoryName,
     Search,
     SortKey,
+    contents,
     create,
     full_name,
     open_readable,
@@ -23,7 +24,6 @@ from fin_qlora_hub.repositories import (
     remove,
     search,
     set_visibility,
-    used_storage,
 )
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.dependencies import (
@@ -38,8 +38,7 @@ from fin_qlora_hub.routes.dependencies import (
 )
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.routes.problems import refusal
-from fin_qlora_hub.tables import Repository
-from fin_qlora_hub.trees import all_files
+from fin_qlora_hub.text import Text
 
 router = APIRouter()
 
@@ -77,8 +76,8 @@ class NewRepository(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    name: str
-    organization: str | None = None
+    name: Text
+    organization: Text | None = None
     type: str | None = None
     visibility: Visibility | None = None
     private: bool | None = None
@@ -200,7 +199,7 @@ def list_repositories(
         for repository in found.repositories:
             item = payloads.repository(repository)
             if {"sha", "siblings", "usedStorage"}.intersection(fields):
-                item |= _contents(session, repository, revision=DEFAULT_BRANCH, blobs=False)
+                item |= payloads.contents(contents(session, repository, DEFAULT_BRANCH))
             shown.append(payloads.only(item, fields))
     return page(shown, request=request, public_url=public_url, cursor=found.cursor)
 
@@ -227,7 +226,7 @@ def show_revision(
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
         shown = payloads.repository(repository)
-        shown |= _contents(session, repository, revision=revision, blobs=blobs)
+        shown |= payloads.contents(contents(session, repository, revision), blobs=blobs)
     return JSONResponse(payloads.only(shown, expand) if expand else shown)
 
 
@@ -244,24 +243,10 @@ def without_namespace(
 ) -> JSONResponse:
     """Answer for ids without a namespace, which this hub never has."""
     if endpoint not in _ABSENT_REPOSITORY:
-        raise BadRequestError("This hub has no such endpoint.")
+        raise HTTPException(404)
     with hub.database.reading() as session:
         open_readable(session, RepositoryName(KINDS[kinds], "", name), caller)
     raise AssertionError("a repository without a namespace")
-
-
-def _contents(
-    session: Session, repository: Repository, *, revision: str, blobs: bool
-) -> dict[str, Any]:
-    commit = resolve(session, repository, revision)
-    files = all_files(session, repository.id, commit.tree_oid)
-    return {
-        "sha": commit.oid,
-        "lastModified": payloads.moment(commit.created_at),
-        "siblings": [payloads.sibling(path, entry, blobs=blobs) for path, entry in files.items()],
-        "usedStorage": used_storage(session, repository),
-        "spaces": [],
-    }
 
 
 def _check_fields(fields: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Downloads."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from fin_qlora_hub.cards import CONFIGURATION_FILES
-from fin_qlora_hub.errors import EntryNotFoundError, UnhostedRepositoryError
+from fin_qlora_hub.errors import EntryNotFoundError, OperationalError, UnhostedRepositoryError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.names import normalise_path
@@ -108,7 +109,8 @@ def _download(
         return Response(status_code=status, headers=headers)
     counted = target.kind is Kind.DATASET or path in CONFIGURATION_FILES
     if counted and "x-hf-download-counter" in request.headers:
-        with hub.database.writing() as session:
+        # a busy or full database must not keep anyone from a file
+        with suppress(OperationalError), hub.database.writing() as session:
             count_download(session, found.repository_id)
     chunks = hub.blobs.read(found.entry.content.sha256, start=start, length=end - start)
     return StreamingResponse(chunks, status_code=status, headers=headers)

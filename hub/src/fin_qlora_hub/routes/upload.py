@@ -25,6 +25,7 @@ from fin_qlora_hub.routes.dependencies import (
     Target,
     web_path,
 )
+from fin_qlora_hub.text import Text
 from fin_qlora_hub.trees import FileEntry, all_files
 
 router = APIRouter()
@@ -35,7 +36,7 @@ IGNORE_FILE = ".gitignore"
 class AnnouncedFile(BaseModel):
     """A file that the client would like to send."""
 
-    path: str
+    path: Text
     size: Annotated[int, Field(ge=0)] = 0
 
 
@@ -43,7 +44,7 @@ class Announcement(BaseModel):
     """All files of a coming commit, and the ignore rules among them."""
 
     files: list[AnnouncedFile]
-    git_ignore: str | None = Field(default=None, alias="gitIgnore")
+    git_ignore: Text | None = Field(default=None, alias="gitIgnore")
 
 
 @router.post("/api/{kinds}/{namespace}/{name}/preupload/{revision}")
