@@ -68,16 +68,17 @@ def _run(
             steps = Steps(directory=directory, hub=hub, started=started, quiet=quiet)
             steps.say(f"The hub answers at {hub.url}")
             commit = steps.publish_base()
-            figures = {task: steps.train(task, base_commit=commit) for task in TASKS}
-            published = {task: steps.push(task) for task in TASKS}
+            figures = {task.name: steps.train(task, base_commit=commit) for task in TASKS}
+            published = {task.name: steps.push(task) for task in TASKS}
             answers = {
-                task: steps.predict(task, revision=published[task]["commit"]) for task in TASKS
+                task.name: steps.predict(task, revision=published[task.name]["commit"])
+                for task in TASKS
             }
             summary = {
                 "synthetic": True,
                 "tasks": {
-                    task.name: {**figures[task], **published[task], "predictions": answers[task]}
-                    for task in TASKS
+                    name: {**figures[name], **published[name], "predictions": answers[name]}
+                    for name in figures
                 },
                 "base": {"repo": BASE, "commit": commit},
                 "hub": hub.url,

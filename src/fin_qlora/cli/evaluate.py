@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +13,8 @@ from ..files import write_json
 from .output import HUMAN, Output, OutputOption, table
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from ..evaluation import Evaluation
 
 
@@ -49,23 +52,31 @@ def evaluate(
     """Score every label of every row, and print accuracy and weighted F1 beside the majority's."""
     if out and out.suffix not in (".json", ".parquet"):
         raise UsageError(f"'{out}' is neither .json nor .parquet.", fix="Choose one for --out.")
+    from tqdm import tqdm
+
     from ..evaluation import evaluate as run
 
-    found = run(
-        model,
-        task=task,
-        data_dir=data_dir,
-        split=split,
-        form=form,
-        quantization=quantization,
-        revision=revision,
-        limit=limit,
-    )
+    with tqdm(desc="scoring", unit=" rows", file=sys.stderr, disable=None, leave=False) as bar:
+        found = run(
+            model,
+            task=task,
+            data_dir=data_dir,
+            split=split,
+            form=form,
+            quantization=quantization,
+            revision=revision,
+            limit=limit,
+            progress=lambda done: _move(bar, done),
+        )
     if out and out.suffix == ".parquet":
         found.write_rows(out)
     elif out:
         write_json(out, found.to_dict())
     _show(found, output)
+
+
+def _move(bar: tqdm[Any], done: int) -> None:
+    bar.update(done - bar.n)
 
 
 def _show(found: Evaluation, output: Output) -> None:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 
+import psutil
+
 #: Seconds that an interrupted program has for leaving a checkpoint.
 GRACE = 60.0
 
@@ -50,6 +52,8 @@ def termination_as_interrupt() -> Iterator[None]:
     """Let SIGTERM unwind the block as Ctrl-C does, so that what it started is stopped."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        # `timeout` and service managers send it more than once; unwinding takes its time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -71,16 +75,22 @@ def as_typed(command: Sequence[str]) -> str:
 
 def _interrupt(process: subprocess.Popen[str]) -> None:
     """End a launcher by its workers: they get the Ctrl-C, it ends when they have."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        launcher = psutil.Process(process.pid)
-        for worker in launcher.children(recursive=True) or [launcher]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                worker.send_signal(signal.SIGINT)
-    try:
+    # a second Ctrl-C means at once
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        _interrupt_workers(process.pid)
         process.wait(timeout=GRACE)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+    if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _interrupt_workers(launcher: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        started = psutil.Process(launcher)
+        workers = started.children(recursive=True)
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.send_signal(signal.SIGINT)
+        if not workers:
+            started.terminate()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ContractError
-from ..prompts import PLAIN_SHAPE, Form, PromptContract
+from ..prompts import Form, PromptContract
 from ..tasks import Task, get, names
 
 if TYPE_CHECKING:
@@ -154,15 +154,16 @@ def _loading(repo_id: str, contract: PromptContract, manifest: Mapping[str, Any]
 
 
 def _prompt(contract: PromptContract) -> str:
+    row = {name: f"{{{name}}}" for name in ("text", *contract.fields)}
     if contract.form == "chat":
         where = "One user turn of the base's chat template, then the label and the end of turn:"
-        text = f"{contract.instruction}\n\n{contract.input_template}"
+        text = "\n\n".join(contract.render(row))
     else:
         where = (
             "The begin token, this text, then one blank, the label and the end token. There is no "
             "blank after `Answer:`."
         )
-        text = PLAIN_SHAPE.format(instruction=contract.instruction, input=contract.input_template)
+        text = contract.prompt_text(row)
     return f"## Prompt\n\n{where}\n\n```text\n{text}\n```"
 
 

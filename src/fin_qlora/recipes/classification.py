@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     from ..training import FinSFTTrainer
     from ..training.adapter_folder import FinishedRun
     from ..training.preflight import run_preflight
-    from ..training.threads import use_cores
+    from ..training.processes import check_world, use_cores
     from .arguments import parse
     from .progress import announce, counting
 
@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     task = get(settings.task)
     contract = task.contract(settings.form)
 
+    check_world(training.world_size)
     use_cores(settings.cpu_threads)
 
     # preflight: every row is encoded and checked

@@ -79,7 +79,7 @@ class FinishedRun:
             "schema": 1,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "fin_qlora": __version__,
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": _command(),
             "task": preflight.task.name,
             "synthetic": preflight.task.synthetic,
             "licence": preflight.task.licence.name,
@@ -117,6 +117,11 @@ class FinishedRun:
                 "confusion": scores.confusion,
             },
         }
+
+
+def _command() -> list[str]:
+    """Return the command without the folders of this machine: the evidence is published."""
+    return [Path(word).name if Path(word).is_absolute() else word for word in sys.argv]
 
 
 def _figures(evaluation: Evaluation) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The card tells what the manifest knows, and nothing else."""
 
-import yaml
 import pytest
+import yaml
 
 from fin_qlora.errors import ContractError
 from fin_qlora.evidence import read_manifest
@@ -47,7 +47,12 @@ def test_synthetic_data_is_called_so_in_words(manifest):
 def test_it_shows_use_prompt_labels_results_data_and_provenance(manifest):
     text = card(manifest, repo_id="demo/ner")
     assert 'load_adapter("demo/ner")' in text
-    assert "Input: {text}\nEntity: {entity}\nAnswer:\n```" in text
+    contract = get("synthetic_ner").contract()
+    row = {"text": "Ada signed.", "entity": "Ada"}
+    shown = text.partition("```text\n")[2].partition("\n```")[0]
+    assert shown.replace("{text}", row["text"]).replace("{entity}", "Ada") == (
+        contract.prompt_text(row)
+    )
     assert "| `person` | a natural person |" in text
     assert "On 300 rows" in text
     assert "| Always the commonest label | 0.410 | |" in text
