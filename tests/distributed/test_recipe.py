@@ -1,4 +1,7 @@
-"""The recipe on two processes: one run, one folder, equal weights on both ranks."""
+"""The recipe on two processes: one run, one folder, whose evidence says that there were two.
+
+That the weights are equal on both, and those of one process, is tests/invariant's matter.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,17 @@ def launch(output, *flags: str, profile: str = "cpu-ddp-2") -> subprocess.Comple
     )
 
 
-@pytest.mark.parametrize("flags", [(), ("--deepspeed", "adamw_zero1_bf16")], ids=["ddp", "zero1"])
-def test_two_processes_leave_one_adapter(tmp_path, flags):
-    done = launch(tmp_path / "run", *flags)
+@pytest.mark.parametrize("flags", [(), ("--deepspeed=adamw_zero1_bf16",)], ids=["ddp", "zero1"])
+def test_two_processes_leave_one_adapter(tmp_path, small_base, flags):
+    done = launch(tmp_path / "run", "--model_name_or_path", str(small_base), *flags)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip().splitlines()[-1] == str(tmp_path / "run" / "adapter")
     manifest = json.loads((tmp_path / "run" / "adapter" / "manifest.json").read_text("utf-8"))
     assert manifest["configuration"]["world_size"] == 2
     assert manifest["evaluation"]["rows"] == 300
+    deepspeed = manifest["configuration"].get("deepspeed", {})
+    assert ("zero_optimization" in deepspeed) == bool(flags)
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
     load_adapter(tmp_path / "run" / "adapter")
 
 

@@ -101,7 +101,8 @@ def test_a_full_disk(train, data, monkeypatch):
     assert code == 4
     assert "disk is full" in sentence
     assert "Free some space" in sentence
-    assert list(out.rglob("*adapter*")) == []
+    # no adapter, whole or half; what was trained waits in its checkpoint
+    assert not [path for path in out.iterdir() if "adapter" in path.name]
 
 
 def test_an_adapter_trained_on_another_base(demo, fin_qlora, tmp_path):
@@ -142,6 +143,7 @@ def test_an_adapter_on_a_base_that_the_hub_holds_under_another_commit(
 ):
     for name in ("HF_ENDPOINT", "HF_TOKEN"):
         monkeypatch.setenv(name, hub.environment[name])
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
     push_base(tiny_base_path(), "demo/tiny-llama")
     process = fin_qlora("push", demo.adapter("ner"), "demo/y", env=hub.environment)
     assert process.returncode == 5

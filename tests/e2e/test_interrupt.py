@@ -25,4 +25,5 @@ def test_ctrl_c_in_the_middle_of_a_demo(tmp_path):
     assert len(started) >= 3, "the hub, the launcher and the recipe"
     assert not [child for child in started if child.is_running()]
     assert not (tmp_path / "d" / "summary.json").exists()
-    assert not list(tmp_path.rglob("*adapter*"))
+    # no adapter, whole or half; there may be a checkpoint
+    assert not [path for path in tmp_path.rglob("*adapter*") if path.is_dir()]

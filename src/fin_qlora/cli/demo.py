@@ -13,7 +13,6 @@ from ..errors import FindingsError
 from ..evidence import check
 from ..files import write_json
 from .output import HUMAN, OutputOption, table, tell
-from .processes import termination_as_interrupt
 
 #: How far the tuned model must be above the base and above the commonest label.
 MARGIN = 0.10
@@ -42,10 +41,7 @@ def demo(
     started = time.monotonic()
     path = directory / "summary.json"
     path.unlink(missing_ok=True)
-    with termination_as_interrupt():
-        summary = _run(
-            directory, started, keep_hub=keep_hub, quiet=output.format == "quiet", path=path
-        )
+    summary = _run(directory, started, keep_hub=keep_hub, quiet=output.format == "quiet", path=path)
     output.result(summary, human=_human(summary, path), quiet=str(path))
     weak = [name for name, task in summary["tasks"].items() if not _clear(task)]
     if weak:

@@ -8,8 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
@@ -45,22 +44,6 @@ def run_program(
         except BaseException:
             _interrupt(process)
             raise
-
-
-@contextlib.contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM unwind the block as Ctrl-C does, so that what it started is stopped."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        # `timeout` and service managers send it more than once; unwinding takes its time
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def python_module(module: str, *arguments: str) -> list[str]:

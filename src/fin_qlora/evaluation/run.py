@@ -19,6 +19,7 @@ from ..prompts import Form, PromptContract
 from ..tasks import get
 from ..tasks.task import Split
 from .metrics import LabelScores, label_scores
+from .shared import score_shared
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -66,12 +67,16 @@ def evaluate_rows(
     task: str,
     batch_size: int = 32,
     progress: Progress | None = None,
+    shared: bool = False,
 ) -> Evaluation:
-    """Score every row by the likelihood of its labels; the tail of the data is never dropped."""
+    """Score every row by the likelihood of its labels; the tail of the data is never dropped.
+
+    With ``shared`` the processes of a launch share the rows out, and each gets the whole result;
+    all of them must call.
+    """
     started = time.perf_counter()
-    scored = score_labels(
-        model, tokenizer, contract, rows, batch_size=batch_size, progress=progress
-    )
+    score = score_shared if shared else score_labels
+    scored = score(model, tokenizer, contract, rows, batch_size=batch_size, progress=progress)
     seconds = time.perf_counter() - started
     gold = [row["label"] for row in rows]
     predicted = [max(scores, key=scores.__getitem__) for scores in scored]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import AdapterMismatchError, UsageError
-from ..evidence import read_record
+from ..evidence import MANIFEST, read_record, verify_files
 from ..models.base import BaseIdentity, Quantization, load_model, load_tokenizer, locate_base
 from ..models.lora import check_loaded
 from ..models.repository import fetch
@@ -112,15 +112,14 @@ def load_adapter(
         base: a folder or id to take the base from instead of the one that the adapter names; its
             weights must have the same digest.
         quantization: how to load the base; ``auto`` is as it was trained.
-        verify: replay a canary prompt and compare its scores with those recorded in training.
+        verify: compare every file with its digest in the manifest, replay a canary prompt and
+            compare its scores with those recorded in training.
 
     Raises:
         HubNotFoundError, HubRefusedError, HubUnreachableError: it could not be fetched.
         AdapterMismatchError: other base, other prompt, tensors that do not fit, an adapter that
             does nothing, or a canary that sings differently.
     """
-    from peft import PeftModel
-
     folder, commit = fetch(str(reference), revision=revision, needs="adapter_config.json")
     record = read_record(folder)
     contract = PromptContract.from_dict(record["contract"])
@@ -130,6 +129,8 @@ def load_adapter(
             fix="Fetch the adapter again; do not edit fin_qlora.json.",
         )
     _check_lineage(folder, record)
+    if verify:
+        _check_files(folder, name=str(reference))
     trained_on = record["base"]
     where, identity = locate_base(
         str(base or trained_on["id"]), revision=None if base else trained_on["revision"]
@@ -144,6 +145,8 @@ def load_adapter(
     trained_in: Quantization = record["quantization"]
     used: Quantization = trained_in if quantization == "auto" else quantization
     model = load_model(where, quantization=used)
+    from peft import PeftModel  # after fetch, which first sets what its libraries read once
+
     peft_model = PeftModel.from_pretrained(model, str(folder))
     check_loaded(peft_model, folder)
     peft_model.eval()
@@ -176,6 +179,15 @@ def replay_canaries(adapter: Adapter, canaries: list[dict[str, Any]], *, name: s
                 f"is off by {worst:.3f} (allowed {CANARY_TOLERANCE}).",
                 fix="Fetch adapter and base again; verify=False loads it all the same.",
             )
+
+
+def _check_files(folder: Path, *, name: str) -> None:
+    findings = verify_files(folder) if (folder / MANIFEST).is_file() else []
+    if findings:
+        raise AdapterMismatchError(
+            f"'{name}' is not what was trained: {' '.join(findings)}",
+            fix="Fetch the adapter again; verify=False loads it all the same.",
+        )
 
 
 def _check_lineage(folder: Path, record: Mapping[str, Any]) -> None:

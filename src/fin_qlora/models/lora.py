@@ -55,7 +55,7 @@ def check_loaded(model: PeftModel, folder: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(folder / WEIGHTS, framework="pt") as stored:
-        names = list(stored.keys())  # noqa: SIM118 (not a mapping)
+        names = list(stored.keys())  # it is no mapping
         shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in names}
         nonzero = any(bool(stored.get_tensor(name).any()) for name in shapes if "lora_B" in name)
     expected = {

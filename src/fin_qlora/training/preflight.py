@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.encode import EncodedRows, encode_rows
 from ..data.table import Table, read_split, without_rows_of
-from ..errors import ContractError, UnknownLabelError
+from ..errors import ContractError, DiskFullError, UnknownLabelError
 from ..models.base import BaseIdentity, load_tokenizer, locate_base
 from ..prompts import PromptContract
 from ..tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+#: Bytes that any run may write besides its weights: tokenizer, results and records.
+ROOM = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,26 @@ def run_preflight(
         held_out=held_out,
         encoded=encoded,
     )
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise DiskFullError when the disk of ``folder`` has less than ``needed`` bytes left."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise DiskFullError(
+            f"The disk of '{folder}' has {free / 2**20:,.0f} MiB left; the run may need "
+            f"{needed / 2**20:,.0f} MiB.",
+            fix="Free some space or choose another output directory.",
+        )
+
+
+def room_for(trained: int = 0) -> int:
+    """Return the bytes that a run which trains so many numbers may write before it ends."""
+    # 16 each: float32 weights and two moments in a checkpoint, the adapter, and some more
+    return ROOM + 16 * trained
 
 
 def _check_answers(

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 
 from ..errors import EnvironmentFault
+from ..evidence.environment import cores, threads_asked
+
+#: Set by ``accelerate launch`` for every process that it starts.
+_LAUNCHED = "ACCELERATE_MIXED_PRECISION"
 
 
 def check_world(found: int) -> None:
@@ -25,16 +29,22 @@ def check_world(found: int) -> None:
 
 
 def use_cores(threads: int = 0) -> None:
-    """Compute with ``threads`` threads, or with this process's share of the cores when 0.
+    """Compute with ``threads`` threads, or when 0 as many as asked for, or a share of the cores.
 
-    ``accelerate launch`` gives each process one thread unless told otherwise, which on a machine
-    without a GPU leaves most of it idle. Does nothing where there is a GPU.
+    OMP_NUM_THREADS is obeyed, except for the 1 that ``accelerate launch`` sets by itself: it would
+    leave most of a machine without a GPU idle. Does nothing where there is a GPU.
     """
     import torch
 
     if torch.accelerator.is_available():
         return
-    if threads < 1:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        threads = max(1, (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads if threads > 0 else _threads())
+
+
+def _threads() -> int:
+    share = max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    asked = threads_asked()
+    if _LAUNCHED not in os.environ:
+        return asked or share
+    # the launcher also puts a number of its own there, which counts cores that are not ours
+    return min(asked, share) if asked > 1 else share

@@ -11,7 +11,8 @@ import time
 import psutil
 import pytest
 
-from fin_qlora.cli.processes import run_program, termination_as_interrupt
+from fin_qlora.cli.processes import run_program
+from fin_qlora.exits import termination_as_interrupt
 
 
 def program(text):
@@ -88,16 +89,10 @@ def test_a_program_that_ignores_the_interrupt_is_killed(monkeypatch):
     assert time.monotonic() - begun < 20
 
 
-def test_sigterm_is_what_it_was_afterwards():
-    before = signal.getsignal(signal.SIGTERM)
-    with termination_as_interrupt():
-        assert signal.getsignal(signal.SIGTERM) is not before
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
 PROGRAM = f"""
 import os, sys
-from fin_qlora.cli.processes import run_program, termination_as_interrupt
+from fin_qlora.cli.processes import run_program
+from fin_qlora.exits import termination_as_interrupt
 try:
     with termination_as_interrupt():
         run_program([sys.executable, "-c", {LAUNCHER!r}], environment=os.environ, on_line=print)

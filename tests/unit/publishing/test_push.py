@@ -16,7 +16,7 @@ from fin_qlora.errors import (
     MissingFileError,
     UsageError,
 )
-from fin_qlora.evidence import read_manifest
+from fin_qlora.evidence import read_manifest, verify_files
 from fin_qlora.publishing import pull, push, push_base
 
 
@@ -45,6 +45,15 @@ def test_an_adapter_is_published_whole_and_private_and_once(published_base, adap
         "manifest.json",
         *read_manifest(adapter)["files"],
     }
+
+
+def test_the_texts_of_the_rows_stay_here_when_told(published_base, adapter, name, tmp_path):
+    push(adapter, name, base="demo/base", rows=False)
+    assert not [path for path in files_on_hub(name) if path.endswith(".parquet")]
+    folder = pull(name, tmp_path / "pulled")
+    assert verify_files(folder) == []
+    assert "are not published with it" in (folder / "README.md").read_text()
+    assert verify_files(adapter) == []
 
 
 def test_the_base_is_named_by_its_id_and_commit_here(published_base, adapter, name, tmp_path):

@@ -6,11 +6,14 @@ import re
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub import errors
 
+_FAULT = "The hub failed; its log says why."
+MAX_MESSAGE = 2000
+MAX_HEADER = 500
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _logger = logging.getLogger("fin_qlora_hub")
 
@@ -42,7 +45,8 @@ def problem(
     body: dict[str, object] | None = None,
 ) -> JSONResponse:
     """Build an error answer; the message stands in the body and in a header."""
-    line = _UNPRINTABLE.sub("?", " ".join(message.split()))
+    message = message[:MAX_MESSAGE].encode("utf-8", "replace").decode()
+    line = _UNPRINTABLE.sub("?", " ".join(message.split()))[:MAX_HEADER]
     return JSONResponse(
         {"error": message, **(body or {})},
         status_code=status,
@@ -65,16 +69,21 @@ def refusal(error: errors.HubError, *, body: dict[str, object] | None = None) ->
         if isinstance(error, kind):
             return problem(status, code, str(error), headers=headers, body=body)
     _logger.error("refused by the server's surroundings: %s", error)
-    return problem(500, "ServerFault", str(error))
+    return problem(500, "ServerFault", _FAULT)
 
 
-def gated(error: errors.UnhostedRepositoryError) -> JSONResponse:
-    """Answer a download of a public base model that only the caller's own cache can have.
+def gated() -> JSONResponse:
+    """Answer a download from a namespace that is not the caller's, such as a public base model's.
 
-    Clients take "gated" as a reason to look in their cache, "not found" as a reason to stop.
+    Clients take "gated" as a reason to look in their cache, "not found" as a reason to stop. The
+    answer is one and the same whether the namespace is there, the repository, or neither.
     """
-    fix = "Put it into your local cache, or publish it to this hub under this id."
-    return problem(403, "GatedRepo", f"{error} {fix}")
+    return problem(
+        403,
+        "GatedRepo",
+        "The repository is not on this hub, or is not for you to read. Put it into your local "
+        "cache, publish it to this hub under this id, or ask its owners for a role.",
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -101,10 +110,14 @@ def install(app: FastAPI) -> None:
         place = ".".join(map(str, first["loc"]))
         return problem(400, "BadRequest", f"The request is not valid at {place}: {first['msg']}.")
 
+    async def on_cut(_request: Request, _error: Exception) -> JSONResponse:
+        return problem(400, "BadRequest", "The connection was cut before the request had arrived.")
+
     async def on_fault(_request: Request, _error: Exception) -> JSONResponse:
-        return problem(500, "InternalError", "The hub failed; its log says why.")
+        return problem(500, "InternalError", _FAULT)
 
     app.add_exception_handler(errors.HubError, on_refusal)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(ClientDisconnect, on_cut)
     app.add_exception_handler(Exception, on_fault)

@@ -26,6 +26,7 @@ from fin_qlora_hub.routes.dependencies import (
     PublicUrl,
     Segment,
     Target,
+    writing,
 )
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.text import Text
@@ -92,6 +93,7 @@ def list_commits(
 
 
 @router.post("/api/{kinds}/{namespace}/{name}/branch/{branch}")
+@writing
 def add_branch(
     target: Target,
     branch: Segment,
@@ -108,6 +110,7 @@ def add_branch(
 
 
 @router.delete("/api/{kinds}/{namespace}/{name}/branch/{branch}")
+@writing
 def remove_branch(
     target: Target, branch: Segment, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
@@ -118,6 +121,7 @@ def remove_branch(
 
 
 @router.post("/api/{kinds}/{namespace}/{name}/tag/{revision}")
+@writing
 def add_tag(
     target: Target, revision: Segment, body: NewTag, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
@@ -129,6 +133,7 @@ def add_tag(
 
 
 @router.delete("/api/{kinds}/{namespace}/{name}/tag/{tag}")
+@writing
 def remove_tag(
     target: Target, tag: Segment, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:

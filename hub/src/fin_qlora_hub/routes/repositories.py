@@ -1,7 +1,8 @@
 """Repositories: create, remove, show, list."""
 
+import json
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,7 @@ from fin_qlora_hub.repositories import (
     SortKey,
     contents,
     create,
+    cursor_after,
     full_name,
     open_readable,
     open_writable,
@@ -35,14 +37,16 @@ from fin_qlora_hub.routes.dependencies import (
     Segment,
     Target,
     web_path,
+    writing,
 )
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.routes.problems import refusal
-from fin_qlora_hub.text import Text
+from fin_qlora_hub.text import Text, quoted, shortened
 
 router = APIRouter()
 
 MAX_PAGE = 1000
+MAX_PAGE_BYTES = 4 * 1024 * 1024
 _SORTS = {
     "lastModified": SortKey.UPDATED,
     "trendingScore": SortKey.UPDATED,
@@ -86,7 +90,8 @@ class NewRepository(BaseModel):
         """Return the full name, in the caller's own namespace unless told otherwise."""
         if self.type not in (None, *Kind):
             raise BadRequestError(
-                f"type {self.type!r} is not available on this hub: use 'model' or 'dataset'."
+                f"type {quoted(str(self.type))} is not available on this hub: "
+                "use 'model' or 'dataset'."
             )
         kind = Kind(self.type) if self.type else Kind.MODEL
         namespace, slash, name = self.name.rpartition("/")
@@ -111,6 +116,7 @@ def _is_private(visibility: Visibility | None, private: bool | None) -> bool | N
 
 
 @router.post("/api/repos/create")
+@writing
 def create_repository(
     body: NewRepository, hub: CurrentHub, caller: CurrentCaller, public_url: PublicUrl
 ) -> JSONResponse:
@@ -128,6 +134,7 @@ def create_repository(
 
 
 @router.delete("/api/repos/delete")
+@writing
 def delete_repository(body: NewRepository, hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
     """Remove a repository with its history."""
     with hub.database.writing() as session:
@@ -136,6 +143,7 @@ def delete_repository(body: NewRepository, hub: CurrentHub, caller: CurrentCalle
 
 
 @router.put("/api/{kinds}/{namespace}/{name}/settings")
+@writing
 def change_settings(
     body: RepositorySettings, target: Target, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
@@ -175,7 +183,7 @@ def list_repositories(
 ) -> JSONResponse:
     """List the repositories that the caller may read."""
     if sort not in _SORTS:
-        raise BadRequestError(f"sort {sort!r} is unknown: use one of {', '.join(_SORTS)}.")
+        raise BadRequestError(f"sort {quoted(sort)} is unknown: use one of {', '.join(_SORTS)}.")
     _check_fields(expand)
     fields = expand or [
         *_LISTED,
@@ -190,18 +198,23 @@ def list_repositories(
         text=text,
         tags=[*tags, *([pipeline_tag] if pipeline_tag else [])],
         sort=_SORTS[sort],
+        details=bool({"cardData", "config"}.intersection(fields)),
     )
+    limit = 0 if gated else min(limit, MAX_PAGE)
     with hub.database.reading() as session:
-        found = search(session, wanted, caller=caller, limit=min(limit, MAX_PAGE), cursor=cursor)
-        if gated:
-            return JSONResponse([])
-        shown = []
-        for repository in found.repositories:
-            item = payloads.repository(repository)
+        shown: list[dict[str, Any]] = []
+        last, following, size = None, None, 0
+        for repository in search(session, wanted, caller=caller, limit=limit + 1, cursor=cursor):
+            if len(shown) >= limit or size > MAX_PAGE_BYTES:
+                following = last
+                break
+            item = payloads.repository(repository, details=wanted.details)
             if {"sha", "siblings", "usedStorage"}.intersection(fields):
                 item |= payloads.contents(contents(session, repository, DEFAULT_BRANCH))
             shown.append(payloads.only(item, fields))
-    return page(shown, request=request, public_url=public_url, cursor=found.cursor)
+            size += len(json.dumps(shown[-1]))
+            last = cursor_after(repository, wanted.sort)
+    return page(shown, request=request, public_url=public_url, cursor=following)
 
 
 @router.get("/api/{kinds}/{namespace}/{name}")
@@ -252,4 +265,4 @@ def without_namespace(
 def _check_fields(fields: Sequence[str]) -> None:
     unknown = sorted(set(fields) - _EXPANDABLE)
     if unknown:
-        raise BadRequestError(f"expand does not know {', '.join(unknown)}.")
+        raise BadRequestError(f"expand does not know {shortened(', '.join(unknown))}.")

@@ -21,8 +21,8 @@ from fin_qlora_hub.routes.dependencies import (
     Target,
 )
 from fin_qlora_hub.routes.pages import page
-from fin_qlora_hub.text import Text
-from fin_qlora_hub.trees import Entry, find_entry, list_below
+from fin_qlora_hub.text import Text, shortened
+from fin_qlora_hub.trees import find_entries, list_below
 
 router = APIRouter()
 
@@ -55,13 +55,13 @@ def list_files(
                 raise
             # transformers asks for optional folders of a base model that it has in its cache,
             # and goes on only if the folder, not the model, is missing.
-            raise EntryNotFoundError(f"{folder} does not exist: {error}") from error
+            raise EntryNotFoundError(f"{shortened(folder)} does not exist: {error}") from error
         commit = resolve(session, repository, revision)
         entries = list_below(
             session, repository.id, commit.tree_oid, folder=folder, recursive=recursive
         )
         if entries is None:
-            message = f"{folder} does not exist on {revision}"
+            message = f"{shortened(folder)} does not exist on {shortened(revision)}"
             raise EntryNotFoundError(message, commit=commit.oid)
         size = EXPANDED_PAGE if expand else PAGE
         rest = [path for path in entries if path > cursor]
@@ -106,11 +106,8 @@ def describe_paths(
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
         commit = resolve(session, repository, revision)
-        found: dict[str, Entry] = {}
-        for path in dict.fromkeys(normalise_path(path.strip("/")) for path in asked.paths):
-            entry = find_entry(session, repository.id, commit.tree_oid, path)
-            if entry is not None:
-                found[path] = entry
+        paths = dict.fromkeys(normalise_path(path.strip("/")) for path in asked.paths)
+        found = find_entries(session, repository.id, commit.tree_oid, paths)
         last = last_changes(session, repository, commit, found) if asked.expand else {}
         items = [payloads.tree_item(p, entry, last=last.get(p)) for p, entry in found.items()]
     return JSONResponse(items)
