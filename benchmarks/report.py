@@ -9,14 +9,13 @@ machine hold no host name, user name or path.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from fin_qlora.evidence.environment import machine, versions
+from fin_qlora.files import write_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -29,42 +28,6 @@ class Row:
     figure: str
     unit: str
     value: float
-
-
-def machine() -> dict[str, str | int | float]:
-    """Say what this machine is: system, processor, cores, memory in GiB."""
-    facts: dict[str, str | int | float] = {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
-        "python": platform.python_version(),
-    }
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-        facts["memory_gib"] = round(pages * size / 2**30, 1)
-    return facts
-
-
-def _processor() -> str:
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        for line in described.read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the installed version of each package that is there."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def commit() -> str:
@@ -123,7 +86,4 @@ def _short(value: float) -> str:
 
 def write(path: Path, finished: Mapping[str, object]) -> None:
     """Write a report beside ``path`` and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(finished, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    beside.replace(path)
+    write_json(path, dict(finished))

@@ -102,7 +102,7 @@ class AdapterMismatchError(DataError):
     """The adapter does not belong to this base, to this contract, or does nothing."""
 
 
-class EnvironmentFault(FinQloraError):  # noqa: N818 (EnvironmentError is a builtin)
+class EnvironmentFault(FinQloraError):
     """This machine or installation cannot do what was asked."""
 
     exit_code = 4

@@ -7,13 +7,13 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import DiskFullError, FinQloraError
+from .errors import DiskFullError, FinQloraError, UsageError
 
 Shipped = Literal["recipes", "ds_configs", "schemas"]
 
@@ -36,17 +36,17 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` beside ``path`` and rename it into place, so that no reader sees half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with disk_full_is_an_error(path):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        beside = _beside(path)
+        # made by the system's own call, so that the user's umask holds
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            os.replace(beside, path)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+            beside.unlink(missing_ok=True)
             raise
 
 
@@ -61,31 +61,80 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def directory_in_place(path: Path) -> Iterator[Path]:
+def directory_in_place(path: Path, *, known_by: str | None = None) -> Iterator[Path]:
     """Yield an empty folder beside ``path`` that takes its place only when the block succeeds.
 
     An older folder at ``path`` is kept until then and replaced whole. On any error the new folder
-    is removed. Raises DiskFullError when the disk is full.
+    is removed. Every file in it gets the permissions that the user's umask allows.
+
+    Args:
+        known_by: a file that shows an older folder to be one of ours; another one is not replaced,
+            unless it is empty.
+
+    Raises:
+        UsageError: there is something else at ``path``.
+        DiskFullError: the disk is full.
     """
+    path = Path(os.path.abspath(path))  # '.' has no name to put a folder beside
+    if known_by:
+        _check_replaceable(path, known_by)
     path.parent.mkdir(parents=True, exist_ok=True)
     with disk_full_is_an_error(path):
-        beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        beside = _beside(path)
+        beside.mkdir()
         try:
-            os.chmod(beside, 0o755)
             yield beside
-            if path.exists():
-                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-                os.replace(path, old / path.name)
-                os.replace(beside, path)
-                shutil.rmtree(old)
-            else:
-                os.replace(beside, path)
+            _open_as_umask_allows(beside)
+            _put_in_place(beside, path)
         except BaseException as error:
             shutil.rmtree(beside, ignore_errors=True)
             if "No space left on device" in str(error) and not isinstance(error, OSError):
                 # safetensors and pyarrow wrap the system's error in their own exception
                 raise OSError(errno.ENOSPC, "No space left on device") from error
             raise
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def _check_replaceable(path: Path, known_by: str) -> None:
+    if not path.exists():
+        return
+    if path.is_dir() and ((path / known_by).is_file() or not any(path.iterdir())):
+        return
+    what = (
+        f"holds no {known_by}, so it is something else of yours" if path.is_dir() else "is a file"
+    )
+    raise UsageError(
+        f"'{path}' {what} and is not replaced.",
+        fix="Choose another folder, or pass --force to replace it.",
+    )
+
+
+def _open_as_umask_allows(folder: Path) -> None:
+    """Give what libraries wrote for the owner alone the permissions that a new file would have."""
+    allowed = folder.stat().st_mode & 0o777
+    for entry in folder.rglob("*"):
+        if not entry.is_symlink():
+            entry.chmod(allowed if entry.is_dir() else allowed & 0o666)
+
+
+def _put_in_place(new: Path, path: Path) -> None:
+    if not path.exists():
+        os.replace(new, path)
+        return
+    old = _beside(path)
+    os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except BaseException:
+        os.replace(old, path)
+        raise
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink()
 
 
 def sha256_bytes(content: bytes) -> str:

@@ -1,5 +1,6 @@
 """A running hub, its users, and the ways in which tests talk to it."""
 
+import json
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from fin_qlora_hub.app import create_app
+from fin_qlora_hub.cli import main
 from fin_qlora_hub.hub import Hub, initialise, open_hub
 from fin_qlora_hub.identity import Role, add_organization, add_user, create_token, grant
 from fin_qlora_hub.serving import Server
@@ -153,3 +155,51 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run a command line in this process, which spares the time of starting one."""
+    mask = os.umask(0o022)
+    monkeypatch.setenv("FIN_QLORA_HUB_DATA_DIR", str(tmp_path / "data"))
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["fin-qlora-hub", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Done(end.value.code or 0, *capsys.readouterr())
+
+    yield run
+    os.umask(mask)
+
+
+@contextmanager
+def _served(data_dir: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    line = [sys.executable, "-m", "fin_qlora_hub", "serve", "--data-dir", str(data_dir)]
+    with (
+        (data_dir.parent / "log").open("a") as log,
+        subprocess.Popen(
+            [*line, "--port", "0", "--format", "json", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield process, json.loads(process.stdout.readline())["url"]
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def served() -> Callable[..., AbstractContextManager[tuple[subprocess.Popen[str], str]]]:
+    """Start a server as a process of its own: `with served(data_dir) as (process, url)`."""
+    return _served

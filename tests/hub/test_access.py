@@ -36,16 +36,28 @@ def answers(http, method: str, path: str, body=None) -> tuple[int, str, str]:
     return answer.status_code, answer.headers["x-error-code"], answer.text
 
 
+def whole_answer(http, method: str, path: str) -> tuple[int, str, str, dict[str, str]]:
+    answer = http.request(method, path)
+    headers = {k: v for k, v in answer.headers.items() if k not in ("date", "x-request-id")}
+    return answer.status_code, headers["x-error-code"], answer.text, headers
+
+
 @pytest.mark.parametrize(("method", "path"), READS)
 def test_private_looks_like_missing(running, shared, method, path) -> None:
     with running.http("anonymous") as http:
         private = answers(http, method, path.format(shared))
         assert private == answers(http, method, path.format("desk/missing"))
         assert private[:2] == (401, "RepoNotFound")
+    expected = (404, "RepoNotFound")
+    if "/resolve/" in path:
+        expected = (403, "GatedRepo")
+    elif path.endswith("/folder"):
+        expected = (404, "EntryNotFound")
     with running.http("carol") as http:
-        private = answers(http, method, path.format(shared))
-        assert private == answers(http, method, path.format("desk/missing"))
-        assert private[:2] == (404, "RepoNotFound")
+        private = whole_answer(http, method, path.format(shared))
+        assert private[:2] == expected
+        assert private == whole_answer(http, method, path.format("desk/missing"))
+        assert private == whole_answer(http, method, path.format("absent/missing"))
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES)
@@ -110,6 +122,9 @@ def test_a_base_model_from_elsewhere_sends_clients_to_their_cache(running, tmp_p
     with pytest.raises(RepositoryNotFoundError) as refused:
         running.api().hf_hub_download("desk/missing", "config.json", cache_dir=tmp_path)
     assert not isinstance(refused.value, GatedRepoError)
+    # that some of a namespace was published here takes the cache of the rest from nobody
+    with pytest.raises(GatedRepoError, match="not on this hub"):
+        running.api("carol").hf_hub_download("desk/missing", "config.json", cache_dir=tmp_path)
     with running.http() as http:
         answer = http.get("/api/models/absent/base/tree/main/additional_chat_templates")
         assert answer.headers["x-error-code"] == "EntryNotFound"
@@ -152,6 +167,19 @@ def test_tokens_are_kept_only_as_digests(running) -> None:
     kept = b"".join(file.read_bytes() for file in files)
     for token in running.tokens.values():
         assert token.encode() not in kept
+
+
+def test_strangers_learn_nothing_of_the_disk(running, shared, monkeypatch) -> None:
+    monkeypatch.setattr("fin_qlora_hub.routes.upload.check_path", pytest.fail)
+    monkeypatch.setattr("fin_qlora_hub.blobs.LocalBlobStore.require_space", pytest.fail)
+    body = {"files": [{"path": f"a{n}", "size": 10**15} for n in range(3000)]}
+    for caller, status in (("anonymous", 401), ("carol", 404), ("bob", 403)):
+        with running.http(caller) as http:
+            for name in (shared, "desk/missing"):
+                answer = http.post(f"/api/models/{name}/preupload/main", json=body)
+                assert answer.status_code == (
+                    404 if (caller, name) == ("bob", "desk/missing") else status
+                )
 
 
 def test_a_hash_opens_no_other_repository(running, repository, new_name) -> None:

@@ -90,7 +90,7 @@ def test_upload_folder_and_snapshot(api, repository, tmp_path) -> None:
         "README.md": b"---\nlicense: mit\n---\n",
         "adapter_model.safetensors": b"\0" * 5000,
         "empty.txt": b"",
-        "eval/a b#?%.json": b"{}",
+        "eval/a b#%&.json": b"{}",
         "eval/tief/Grüße.txt": b"hallo",
     }
     for path, content in files.items():
@@ -188,7 +188,7 @@ def test_delete_and_copy(api, repository, tmp_path) -> None:
     assert fetch(api, repository, "e/b", cache_dir=tmp_path) == b"text"
     api.delete_file("e/a", repository)
     with pytest.raises(RemoteEntryNotFoundError, match="doesn't exist"):
-        api.delete_file("e/a", repository)
+        api.delete_file("e/a", repository, commit_message="once more")
     api.delete_folder("e", repository)
     assert "e/b" not in api.list_repo_files(repository)
 
@@ -223,6 +223,11 @@ def test_branches_and_tags(api, repository, tmp_path) -> None:
         api.create_tag(repository, tag="v2", revision="missing")
     with pytest.raises(BadRequestError):
         api.create_branch(repository, branch="f" * 40)
+    for name in ("feature", "feature/x/y"):  # git keeps a branch as a file
+        with pytest.raises(BadRequestError, match="cannot stand beside refs/heads/feature/x"):
+            api.create_branch(repository, branch=name)
+    api.create_branch(repository, branch="feature-x")
+    api.delete_branch(repository, branch="feature-x")
     with pytest.raises(HfHubHTTPError, match="Cannot delete refs/heads/main"):
         api.delete_branch(repository, branch="main")
     with pytest.raises(RevisionNotFoundError):
@@ -374,9 +379,10 @@ def test_data_set_repositories(api, new_name, tmp_path) -> None:
         api.create_repo(new_name(), repo_type="space", space_sdk="static")
 
 
-def test_downloads_are_counted(api, repository, tmp_path) -> None:
+def test_downloads_are_counted(api, running, repository, tmp_path) -> None:
     api.upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id=repository)
     assert fetch(api, repository, "config.json", cache_dir=tmp_path) == b"{}"
+    running.hub.downloads.flush()
     assert api.model_info(repository).downloads == 1
 
 

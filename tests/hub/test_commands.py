@@ -4,60 +4,14 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from fin_qlora_hub import __version__
-from fin_qlora_hub.cli import main
 from fin_qlora_hub.database import open_database
+from fin_qlora_hub.schema import migrate
 from fin_qlora_hub.tables import Base
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Run a command line in this process, which spares the time of starting one."""
-    monkeypatch.setenv("FIN_QLORA_HUB_DATA_DIR", str(tmp_path / "data"))
-
-    def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["fin-qlora-hub", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Done(end.value.code or 0, *capsys.readouterr())
-
-    return run
-
-
-@contextmanager
-def served(data_dir: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    line = [sys.executable, "-m", "fin_qlora_hub", "serve", "--data-dir", str(data_dir)]
-    with (
-        (data_dir.parent / "log").open("a") as log,
-        subprocess.Popen(
-            [*line, "--port", "0", "--format", "json", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as process,
-    ):
-        try:
-            yield process, json.loads(process.stdout.readline())["url"]
-        finally:
-            process.kill()
 
 
 def test_the_module_is_the_program(run_python) -> None:
@@ -129,8 +83,29 @@ def test_mistakes_after_init(command, monkeypatch) -> None:
     assert "FIN_QLORA_HUB_MAX_FILE_BYTES" in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--name", "n", "--days", "9999999"], "--days"),
+        (["--name", "n", "--days", "0"], "--days"),
+        (["--name", ""], "Token name ''"),
+        (["--name", "  "], "Token name"),
+        (["--name", "a\nb"], "Token name"),
+        (["--name", "x" * 5000], "Token name"),
+    ],
+)
+def test_mistakes_about_tokens(command, arguments, complaint) -> None:
+    command("init")
+    command("user", "add", "alice")
+    refused = command("token", "create", "alice", *arguments)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert complaint in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert len(refused.stderr) < 1000
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_says_its_address_and_stops_in_order(command, tmp_path, number) -> None:
+def test_serve_says_its_address_and_stops_in_order(command, tmp_path, number, served) -> None:
     command("init")
     with served(tmp_path / "data") as (process, url):
         with urllib.request.urlopen(f"{url}/healthz") as answer:
@@ -143,7 +118,7 @@ def test_serve_says_its_address_and_stops_in_order(command, tmp_path, number) ->
         assert process.stdout.read() == ""
 
 
-def test_killed_in_the_middle_of_a_commit(command, tmp_path) -> None:
+def test_killed_in_the_middle_of_a_commit(command, tmp_path, served) -> None:
     command("init")
     command("user", "add", "alice")
     token = command("token", "create", "alice", "--name", "t", "--role=write", "--format=quiet")
@@ -192,8 +167,8 @@ def test_migrations_make_the_tables_that_the_code_declares(command, tmp_path) ->
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
+    assert migrate(tmp_path / "data" / "hub.sqlite3") == "0001"
     database = open_database(tmp_path / "data" / "hub.sqlite3")
-    assert database.migrate() == "0001"
     with database.reading() as session:
         mode = session.connection().exec_driver_sql("PRAGMA journal_mode").scalar()
         assert mode == "wal"

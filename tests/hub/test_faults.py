@@ -1,59 +1,86 @@
 """What goes wrong on the server's side is told clearly and leaves no half of anything."""
 
-import errno
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 
-from fin_qlora_hub import blobs
+from fin_qlora_hub import committing
 from fin_qlora_hub.blobs import LocalBlobStore
-from fin_qlora_hub.errors import StorageFullError
+from fin_qlora_hub.cards import describe
+from fin_qlora_hub.commits import plan_commit
+from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.tables import Repository
 
 
-def files(running) -> set[str]:
-    return {str(path) for path in running.hub.settings.blobs_path.rglob("*") if path.is_file()}
+def test_a_busy_database_is_told(start_hub, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("fin_qlora_hub.database.BUSY_TIMEOUT_SECONDS", 0.05)
+    with start_hub(tmp_path / "data") as hub, hub.http() as http:
+        with hub.hub.database.writing():
+            answer = http.post("/api/repos/create", json={"name": "b"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert http.post("/api/repos/create", json={"name": "b"}).status_code == 200
 
 
-def disk_full(*_arguments: object) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
+def test_nobody_who_reads_waits_for_those_who_write(start_hub, tmp_path) -> None:
+    # with the real patience of writers: 30 seconds each, and more of them than there are threads
+    counted = {"X-HF-Download-Counter": "1"}
+    with start_hub(tmp_path / "data") as hub, hub.http() as http, ThreadPoolExecutor(60) as pool:
+        hub.api().create_repo("alice/a")
+        hub.api().upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id="alice/a")
+        file = "/alice/a/resolve/main/config.json"
+        with hub.hub.database.writing():
+            body = {"tag": "t"}
+            writes = [
+                pool.submit(http.post, f"/api/models/alice/a/tag/{n}", json=body) for n in range(45)
+            ]
+            commit = pool.submit(
+                http.post,
+                "/api/models/alice/a/commit/main",
+                content=b'{"key":"header","value":{"summary":"s"}}\n'
+                b'{"key":"file","value":{"path":"f","content":"MQ==","encoding":"base64"}}\n',
+            )
+            assert http.get("/healthz", timeout=5).status_code == 200
+            reads = [pool.submit(http.get, file, headers=counted, timeout=5) for _ in range(10)]
+            assert [read.result().content for read in reads] == [b"{}"] * 10
+            assert http.head(file, timeout=5).status_code == 200
+            assert not any(write.done() for write in [*writes, commit])
+        assert {write.result().status_code for write in writes} == {404}
+        assert commit.result().status_code == 200
+        hub.hub.downloads.flush()
+        assert hub.api().model_info("alice/a").downloads == 10
 
 
-@pytest.mark.parametrize("place", ["_append", "_sync_folder", "os.fsync"])
-def test_a_full_disk(running, repository, monkeypatch, place) -> None:
-    before = files(running)
-    api = running.api()
-    content = place.encode() * 1000
-    with monkeypatch.context() as broken:
-        broken.setattr(f"{blobs.__name__}.{place}", disk_full)
-        with pytest.raises(HfHubHTTPError, match="disk is full") as refused:
-            api.upload_file(path_or_fileobj=content, path_in_repo="f", repo_id=repository)
-        assert refused.value.response.status_code == 507
-        assert not list((running.hub.settings.blobs_path / "incoming").iterdir())
-        assert api.list_repo_files(repository) == [".gitattributes"]
-    if place != "_sync_folder":  # by then the content had its name, which only a sweep may take
-        assert files(running) == before
-    api.upload_file(path_or_fileobj=content, path_in_repo="f", repo_id=repository)
-    assert "f" in api.list_repo_files(repository)
+def test_counts_outlive_a_busy_database_and_the_end(start_hub, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("fin_qlora_hub.database.BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("fin_qlora_hub.counting.FLUSH_SECONDS", 1000)
+    with start_hub(tmp_path / "data") as hub:
+        hub.api().create_repo("alice/a")
+        hub.hub.downloads.count(1)
+        with hub.hub.database.writing():
+            hub.hub.downloads.flush()
+        hub.hub.downloads.count(1)
+        hub.hub.downloads.count(77)  # of a repository that is gone
+    with open_hub(hub.hub.settings) as again, again.database.reading() as session:
+        assert session.get_one(Repository, 1).downloads == 2
 
 
-def test_no_room_is_noticed_before_bytes_move(running, repository, monkeypatch) -> None:
-    def no_room(_store: object, size: int) -> None:
-        if size:
-            raise StorageFullError("The hub's disk is full")
-
-    monkeypatch.setattr(LocalBlobStore, "require_space", no_room)
-    with pytest.raises(HfHubHTTPError, match="disk is full") as refused:
-        running.api().upload_file(path_or_fileobj=b"x", path_in_repo="f", repo_id=repository)
-    assert "/preupload/" in str(refused.value)
+def test_downloads_are_written_down_in_time(start_hub, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("fin_qlora_hub.counting.FLUSH_SECONDS", 0.01)
+    with start_hub(tmp_path / "data") as hub:
+        hub.api().create_repo("alice/a")
+        hub.hub.downloads.count(1)
+        for _ in range(500):
+            if hub.api().model_info("alice/a").downloads:
+                break
+        assert hub.api().model_info("alice/a").downloads == 1
 
 
 def test_a_failure_inside_shows_nothing_of_the_inside(running, repository, monkeypatch) -> None:
     def broken(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("a secret of the server")
 
-    monkeypatch.setattr("fin_qlora_hub.commits._describe", broken)
+    monkeypatch.setattr("fin_qlora_hub.commits.keep_card", broken)
     with running.http() as http:
         body = b'{"key":"header","value":{"summary":"s"}}\n' + (
             b'{"key":"file","value":{"path":"f","content":"MQ==","encoding":"base64"}}\n'
@@ -63,6 +90,56 @@ def test_a_failure_inside_shows_nothing_of_the_inside(running, repository, monke
     assert answer.headers["x-error-code"] == "InternalError"
     assert "secret" not in answer.text
     assert running.api().list_repo_files(repository) == [".gitattributes"]
+
+
+def test_a_branch_that_always_moves_is_planned_under_the_lock(
+    running, repository, monkeypatch
+) -> None:
+    planned = []
+
+    def plan_late(*arguments, **named):
+        plan = plan_commit(*arguments, **named)
+        planned.append(plan)
+        if len(planned) <= committing.ATTEMPTS:  # somebody else is faster
+            monkeypatch.setattr(committing, "plan_commit", plan_commit)
+            operation = CommitOperationAdd(f"other{len(planned)}", b"x")
+            running.api().create_commit(repository, [operation], commit_message="other")
+            monkeypatch.setattr(committing, "plan_commit", plan_late)
+        return plan
+
+    monkeypatch.setattr(committing, "plan_commit", plan_late)
+    card = b"---\nlicense: mit\n---\n"
+    running.api().create_commit(
+        repository, [CommitOperationAdd("README.md", card)], commit_message="mine"
+    )
+    assert len(planned) == committing.ATTEMPTS + 1
+    info = running.api().model_info(repository)
+    files = {file.rfilename for file in info.siblings}
+    assert files == {".gitattributes", "README.md", "other1", "other2", "other3"}
+    assert "license:mit" in info.tags
+
+
+def test_cards_are_read_before_the_lock_is_taken(running, repository, monkeypatch) -> None:
+    def describe_free(*arguments, **named):
+        with running.hub.database.writing():  # would wait for itself under the lock
+            return describe(*arguments, **named)
+
+    monkeypatch.setattr("fin_qlora_hub.descriptions.describe", describe_free)
+    running.api().upload_file(
+        path_or_fileobj=b"---\nlicense: mit\n---\n", path_in_repo="README.md", repo_id=repository
+    )
+    assert "license:mit" in running.api().model_info(repository).tags
+
+
+def test_a_lost_table_tells_clients_nothing_of_the_server(start_hub, tmp_path) -> None:
+    with start_hub(tmp_path / "data") as hub, hub.http() as http:
+        with hub.hub.database.writing() as session:
+            session.connection().exec_driver_sql("DROP TABLE refs")
+        hub.hub.database.close()
+        answer = http.post("/api/repos/create", json={"name": "b"})
+        assert (answer.status_code, answer.headers["x-error-code"]) == (500, "ServerFault")
+        assert "sqlite" not in answer.text
+        assert str(tmp_path) not in answer.text
 
 
 def test_commits_at_the_same_time_all_happen(running, repository) -> None:
@@ -92,6 +169,10 @@ def test_of_conflicting_commits_one_happens(running, repository) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(commit, range(8))) == [200] + [412] * 7
+
+
+def files(running) -> set[str]:
+    return {str(path) for path in running.hub.settings.blobs_path.rglob("*") if path.is_file()}
 
 
 def test_equal_contents_are_stored_once(running, repository, new_name) -> None:

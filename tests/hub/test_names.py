@@ -3,7 +3,13 @@
 import pytest
 
 from fin_qlora_hub.errors import BadRequestError, IllegalPathError
-from fin_qlora_hub.names import check_name, check_namespace, check_path, check_reference_name
+from fin_qlora_hub.names import (
+    check_name,
+    check_namespace,
+    check_path,
+    check_reference_name,
+    check_repository_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +37,22 @@ from fin_qlora_hub.names import check_name, check_namespace, check_path, check_r
         "nul",
         "x/CON.txt",
         "com1.json",
+        "COM¹",
+        "lpt².txt",
+        "conout$",
+        "file.txt:stream",
+        "a<b",
+        "a>b",
+        'a"b',
+        "a|b",
+        "a?",
+        "*",
+        "git~1/x",
+        "GIT~12",
+        ".g\u200cit/config",
+        ".g\ufe0fit/config",
+        "x\u202egnp.exe",
+        "a\ufeffb",
         "LPT9",
         "x" * 256,
         "/".join(["x" * 200] * 6),
@@ -43,7 +65,7 @@ def test_evil_paths_are_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["a", "a/b.c", ".gitattributes", ".gitignore", "Ünï/ß #?.md", "console.log", "a b"]
+    "path", ["a", "a/b.c", ".gitattributes", ".gitignore", "Ünï/ß #%.md", "console.log", "a b"]
 )
 def test_ordinary_paths_are_taken(path: str) -> None:
     assert check_path(path) == path
@@ -65,11 +87,26 @@ def test_reserved_namespaces_are_refused(name: str) -> None:
         check_namespace(name, what="User")
 
 
+@pytest.mark.parametrize("name", ["resolve", "tree", "Blob", "raw", "commit"])
+def test_names_that_addresses_use_are_reserved(name: str) -> None:
+    with pytest.raises(BadRequestError, match="reserved"):
+        check_repository_name(name)
+    with pytest.raises(BadRequestError, match="reserved"):
+        check_namespace(name, what="User")
+
+
+def test_a_message_quotes_only_so_much() -> None:
+    for path in ("a" * 60_000, "a/" * 60_000 + "b", "x:" + "y" * 900):
+        with pytest.raises(IllegalPathError) as refused:
+            check_path(path)
+        assert len(str(refused.value)) < 400
+
+
 @pytest.mark.parametrize(
     "name",
     [
         *["", "-x", "refs/heads/x", "a b", "a..b", "a~1", "a^", "a:b", "a.lock", "a//b", "/a"],
-        *["a/", "HEAD", "@", "a@{1}", ".a", "a/.b", "a.", "a\\b", "f" * 40, "x" * 256],
+        *["a/", "HEAD", "@", "a@{1}", ".a", "a/.b", "a.", "a\\b", "f" * 40, "x" * 256, "a\u202eb"],
     ],
 )
 def test_bad_references_are_refused(name: str) -> None:

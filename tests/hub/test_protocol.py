@@ -2,6 +2,7 @@
 
 import json
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,14 @@ def test_a_single_range(http, stored, asked, start, end) -> None:
         assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/100"
         assert answer.headers["content-length"] == str(end - start)
         assert answer.content == (bytes(range(start, end)) if method == "GET" else b"")
+
+
+@pytest.mark.parametrize("asked", ["0-" + "9" * 5000, "-" + "9" * 5000, "0" * 5000 + "-"])
+def test_a_range_of_thousands_of_digits(http, stored, asked) -> None:
+    answer = http.get(stored, headers={"Range": f"bytes={asked}"})
+    assert (answer.status_code, len(answer.content)) == (206, 100)
+    outside = http.get(stored, headers={"Range": f"bytes={'9' * 5000}-"})
+    assert outside.status_code == 416
 
 
 @pytest.mark.parametrize("asked", ["100-", "200-300", "-0"])
@@ -112,11 +121,40 @@ def test_small_answers(running) -> None:
         answer = http.get("/healthz", headers={"X-Amzn-Trace-Id": "trace-1"})
         assert answer.headers["x-request-id"] == "trace-1"
         assert "server" not in answer.headers
-        body = {"content": "---\nlicense: mit\n---\n", "repoType": "model"}
-        assert http.post("/api/validate-yaml", json=body).json() == {"errors": [], "warnings": []}
-        bad = http.post("/api/validate-yaml", json={"content": "---\n- a\n---\n"})
-        assert (bad.status_code, len(bad.json()["errors"])) == (400, 1)
         assert "/docs" not in http.get("/docs").text
+
+
+def test_cards_are_checked_for_users_alone(running, monkeypatch) -> None:
+    good = {"content": "---\nlicense: mit\n---\n", "repoType": "model"}
+    bad = {"content": "---\n- a\n---\n"}
+    with running.http() as http:
+        assert http.post("/api/validate-yaml", json=good).json() == {"errors": [], "warnings": []}
+        answer = http.post("/api/validate-yaml", json=bad)
+        assert (answer.status_code, len(answer.json()["errors"])) == (400, 1)
+        long = {"content": "---\nx:\n" + "- [a,b]\n" * 20_000 + "---\n"}
+        answer = http.post("/api/validate-yaml", json=long)
+        assert (answer.status_code, "65,536 bytes" in answer.text) == (400, True)
+    with running.http("anonymous") as http:  # as `ModelCard.validate` asks
+        monkeypatch.setattr("fin_qlora_hub.routes.misc.parse_metadata", pytest.fail)
+        answer = http.post("/api/validate-yaml", json=bad)
+        assert (answer.status_code, answer.json()["errors"]) == (200, [])
+        assert "not checked" in answer.text
+
+
+def test_names_that_addresses_use_are_refused(http) -> None:
+    for name in ("resolve", "tree", "blob", "raw", "commit"):
+        answer = http.post("/api/repos/create", json={"name": name})
+        assert (answer.status_code, "reserved" in answer.json()["error"]) == (400, True)
+
+
+def test_an_id_with_a_namespace_is_tried_first(http, api, repository) -> None:
+    # as a repository of this name, made before it was reserved, would need
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="f", repo_id=repository)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fin_qlora_hub.repositories.check_repository_name", str)
+        api.create_repo("alice/resolve")
+    assert http.get("/alice/resolve/resolve/main/.gitattributes").status_code == 200
+    api.delete_repo("alice/resolve")
 
 
 @pytest.mark.parametrize(
@@ -207,10 +245,9 @@ def test_public_url_with_a_prefix(running, repository, monkeypatch) -> None:
     from starlette.testclient import TestClient
 
     from fin_qlora_hub.app import create_app
-    from fin_qlora_hub.hub import Hub
 
     settings = running.hub.settings.model_copy(update={"public_url": "https://bank.example/hub"})
-    hub = Hub(settings, running.hub.database, running.hub.blobs)
+    hub = replace(running.hub, settings=settings)
     token = {"Authorization": f"Bearer {running.tokens['alice']}"}
     client = TestClient(create_app(hub), headers=token)
     answer = client.get("/hub/api/models?limit=1")

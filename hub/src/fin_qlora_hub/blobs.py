@@ -15,6 +15,9 @@ from fin_qlora_hub.errors import StorageFullError, TooLargeError
 from fin_qlora_hub.gitobjects import new_object
 
 CHUNK_BYTES = 1024 * 1024
+# What uploads leave free, so that the hub can still remove things and shut down in order.
+RESERVE_BYTES = 32 * CHUNK_BYTES
+_CHECK_BYTES = 8 * CHUNK_BYTES
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class StagedBlob(Protocol):
     @property
     def content(self) -> Content:
         """The ids and size of the bytes."""
+
+    def read(self) -> Iterator[bytes]:
+        """Yield the bytes, in chunks, before they are published."""
 
     def discard(self) -> None:
         """Forget the bytes; harmless after they were published."""
@@ -63,7 +69,7 @@ class BlobStore(Protocol):
         """Yield the bytes from `start`, in chunks."""
 
     def require_space(self, size: int) -> None:
-        """Raise StorageFullError if `size` more bytes cannot fit."""
+        """Raise StorageFullError if `size` more bytes would leave less than a small reserve."""
 
     def sweep(self) -> int:
         """Remove what interrupted uploads left behind; return the number of files."""
@@ -79,8 +85,9 @@ class LocalBlobStore:
 
     def writer(self, *, limit: int) -> "LocalBlobWriter":
         """Open a temporary file on the disk that will keep it."""
+        self.require_space(0)
         with _full_disk_refused():
-            return LocalBlobWriter(self._incoming / uuid.uuid4().hex, limit=limit)
+            return LocalBlobWriter(self, self._incoming / uuid.uuid4().hex, limit=limit)
 
     def publish(self, staged: Iterable[StagedBlob]) -> None:
         """Rename each file to its place and make the renames durable."""
@@ -109,8 +116,8 @@ class LocalBlobStore:
 
     def require_space(self, size: int) -> None:
         """Compare with the free space of the disk."""
-        free = shutil.disk_usage(self._root).free
-        if size > free:
+        disk = shutil.disk_usage(self._root)
+        if size > disk.free - min(RESERVE_BYTES, disk.total // 20):
             raise StorageFullError(_FULL)
 
     def sweep(self) -> int:
@@ -136,6 +143,10 @@ class LocalStagedBlob:
         """The ids and size of the bytes."""
         return self._content
 
+    def read(self) -> Iterator[bytes]:
+        """Open the temporary file and yield it chunk by chunk."""
+        return _chunks(self.path.open("rb"), start=0, length=self._content.size)
+
     def discard(self) -> None:
         """Remove the temporary file if it is still there."""
         self.path.unlink(missing_ok=True)
@@ -144,7 +155,9 @@ class LocalStagedBlob:
 class LocalBlobWriter:
     """A temporary file that is being written and hashed at once."""
 
-    def __init__(self, path: Path, *, limit: int) -> None:
+    def __init__(self, store: LocalBlobStore, path: Path, *, limit: int) -> None:
+        self._store = store
+        self._unchecked = 0
         self._path = path
         self._limit = limit
         self._size = 0
@@ -159,6 +172,10 @@ class LocalBlobWriter:
                 f"A file is larger than the {self._limit:,} bytes that this hub takes: "
                 "split it, or ask the administrator to raise FIN_QLORA_HUB_MAX_FILE_BYTES."
             )
+        self._unchecked += len(data)
+        if self._unchecked > _CHECK_BYTES:
+            self._store.require_space(0)
+            self._unchecked = 0
         self._sha256.update(data)
         with _full_disk_refused():
             _append(self._handle, data)

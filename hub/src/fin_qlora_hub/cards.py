@@ -1,18 +1,26 @@
 """What a repository says of itself: the YAML of its README and its configuration files."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from fin_qlora_hub.text import shortened
+
 CARD_FILE = "README.md"
 CONFIGURATION_FILES = ("adapter_config.json", "config.json")
 MAX_CARD_BYTES = 1024 * 1024
-MAX_TAGS = 500
+MAX_METADATA_BYTES = 64 * 1024
+MAX_TAGS = 200
 MAX_TAG_LENGTH = 255
+MAX_DEPTH = 50
+_MAX_NUMBER_LENGTH = 64
+_MAX_INTEGER = 2**63
+_NUMBER = re.compile(r"[-+0-9_.:]+")
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)(?:^---[ \t]*(?:\r?\n|\Z))", re.S | re.M)
 _REPOSITORY_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 
@@ -32,23 +40,22 @@ class Card:
     library_name: str | None = None
     base_models: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the form in which the database keeps a card."""
-        return {**asdict(self), "tags": list(self.tags), "base_models": list(self.base_models)}
+    def summary(self) -> dict[str, Any]:
+        """Return what lists show, in the form in which the database keeps it."""
+        return {
+            "tags": list(self.tags),
+            "pipeline_tag": self.pipeline_tag,
+            "library_name": self.library_name,
+            "base_models": list(self.base_models),
+        }
 
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> "Card":
-        """Read what `to_json` wrote."""
-        return cls(**{**row, "tags": tuple(row["tags"]), "base_models": tuple(row["base_models"])})
+    def details(self) -> dict[str, Any]:
+        """Return the rest, which may be long, in the form in which the database keeps it."""
+        return {"data": self.data, "config": self.config}
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases, which can make a small text expand without bound."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise CardError("YAML aliases ('*name') are not allowed in metadata: write it out.")
-        return super().compose_node(parent, index)
+# The loader in C where PyYAML was built with it: twenty times as fast, and as safe.
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def parse_metadata(readme: str) -> dict[str, Any]:
@@ -56,14 +63,20 @@ def parse_metadata(readme: str) -> dict[str, Any]:
     front = _FRONT_MATTER.match(readme)
     if front is None:
         return {}
+    if len(front[1].encode("utf-8", "replace")) > MAX_METADATA_BYTES:
+        raise CardError(
+            f"The metadata has more than {MAX_METADATA_BYTES:,} bytes: move text below it."
+        )
     try:
-        data = yaml.load(front[1], Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
-        plain = json.loads(json.dumps(data, default=str, allow_nan=False))
+        _check_events(front[1])
+        data = yaml.load(front[1], Loader=_Loader)  # noqa: S506 - a SafeLoader
+        text = json.dumps(data, default=str, allow_nan=False, ensure_ascii=False)
+        plain = json.loads(text.encode())
     except CardError:
         raise
     except yaml.YAMLError as error:
         raise CardError(f"The metadata is not valid YAML: {_one_line(error)}") from error
-    except (RecursionError, TypeError, ValueError) as error:
+    except (RecursionError, TypeError, ValueError, OverflowError) as error:
         raise CardError("The metadata holds values that JSON cannot: simplify it.") from error
     if plain is None:
         return {}
@@ -72,8 +85,40 @@ def parse_metadata(readme: str) -> dict[str, Any]:
     return plain
 
 
+def _check_events(text: str) -> None:
+    """Refuse what makes a small text dear: aliases, deep nesting, endless numbers."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise CardError("YAML aliases ('*name') are not allowed in metadata: write it out.")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.ScalarEvent) and (
+            event.implicit[0]
+            and len(event.value) > _MAX_NUMBER_LENGTH
+            and _NUMBER.fullmatch(event.value)
+        ):
+            raise CardError("The metadata holds an endless number: write it as quoted text.")
+        if depth > MAX_DEPTH:
+            raise CardError(f"The metadata nests more than {MAX_DEPTH} levels: simplify it.")
+
+
 def describe(texts: Mapping[str, bytes], *, paths: Iterable[str]) -> Card:
-    """Derive the card from the card and configuration files; broken ones say nothing."""
+    """Derive the card from the card and configuration files; broken ones say nothing.
+
+    Whatever the files hold, this returns a card that can be kept and shown: at worst an empty one.
+    """
+    try:
+        card = _describe(texts, paths=paths)
+        json.dumps([card.summary(), card.details()], allow_nan=False, ensure_ascii=False).encode()
+    except Exception:  # the files are a stranger's: no fault in them may keep a commit out
+        return Card()
+    return card
+
+
+def _describe(texts: Mapping[str, bytes], *, paths: Iterable[str]) -> Card:
     try:
         data = parse_metadata(texts.get(CARD_FILE, b"").decode("utf-8", "replace"))
     except CardError:
@@ -103,7 +148,7 @@ def describe(texts: Mapping[str, bytes], *, paths: Iterable[str]) -> Card:
     unique = dict.fromkeys(tag for tag in tags if len(tag) <= MAX_TAG_LENGTH)
     return Card(
         tags=tuple(unique)[:MAX_TAGS],
-        data=data,
+        data=_plain(data),
         config=_config(adapter, model),
         pipeline_tag=pipeline,
         library_name=library,
@@ -114,7 +159,8 @@ def describe(texts: Mapping[str, bytes], *, paths: Iterable[str]) -> Card:
 def _base_models(data: Mapping[str, Any], adapter: Mapping[str, Any]) -> tuple[str, ...]:
     named = [*_texts(data.get("base_model")), *_texts(adapter.get("base_model_name_or_path"))]
     # A path of the training machine is no id that anyone could look up.
-    return tuple(dict.fromkeys(name for name in named if _REPOSITORY_ID.fullmatch(name)))
+    ids = dict.fromkeys(name for name in named if _REPOSITORY_ID.fullmatch(name))
+    return tuple(ids)[:MAX_TAGS]
 
 
 def _config(adapter: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,19 +168,36 @@ def _config(adapter: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, A
     if adapter:
         keys = ("base_model_name_or_path", "revision", "peft_type", "task_type")
         config["peft"] = {key: adapter[key] for key in keys if adapter.get(key) is not None}
-    return config
+    return config if len(json.dumps(config)) <= MAX_METADATA_BYTES else {}
 
 
 def _read_json(content: bytes | None) -> dict[str, Any]:
     try:
-        value = json.loads(content or b"{}")
+        value = _plain(json.loads(content or b"{}"))
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return a value without what JSON, UTF-8 or the database could not write down again."""
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value if abs(value) < _MAX_INTEGER else None
+    if isinstance(value, dict):
+        return {_plain(str(name)): _plain(below, depth + 1) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_plain(below, depth + 1) for below in value]
+    return value
+
+
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_TAG_LENGTH else None
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -144,4 +207,4 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return shortened(" ".join(_plain(str(error)).split()), limit=300)

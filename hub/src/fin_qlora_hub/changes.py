@@ -6,41 +6,45 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from fin_qlora_hub.blobs import BlobStore
-from fin_qlora_hub.commits import AddFile, AddStored, Change, Copy, Delete, Operation
-from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.names import check_path
+from fin_qlora_hub.errors import BadRequestError, TooLargeError
+from fin_qlora_hub.names import check_path, check_path_length
 from fin_qlora_hub.ndjson import CommitReader, Line
+from fin_qlora_hub.operations import AddFile, AddStored, Change, Copy, Delete, Operation
 from fin_qlora_hub.settings import Settings
+from fin_qlora_hub.text import Text, quoted
 
+MAX_KEPT_BYTES = 8 * 1024 * 1024
+MAX_REVISION_LENGTH = 300
+_PER_OPERATION_BYTES = 100
 _Value = TypeVar("_Value", bound=BaseModel)
-_Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+_Revision = Annotated[Text, StringConstraints(max_length=MAX_REVISION_LENGTH)]
 
 
 class _Header(BaseModel):
-    summary: Annotated[_Text, StringConstraints(min_length=1)]
-    description: _Text = ""
-    parent_commit: str | None = Field(default=None, alias="parentCommit")
+    summary: Annotated[Text, StringConstraints(min_length=1)]
+    description: Text = ""
+    parent_commit: _Revision | None = Field(default=None, alias="parentCommit")
 
 
 class _File(BaseModel):
-    path: str
+    path: Text
     encoding: Literal["base64"]
 
 
 class _LargeFile(BaseModel):
-    path: str
+    path: Text
     algo: Literal["sha256"]
     oid: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Deleted(BaseModel):
-    path: str
+    path: Text
 
 
 class _CopiedFile(BaseModel):
-    path: str
-    source: str = Field(alias="srcPath")
-    revision: str | None = Field(default=None, alias="srcRevision")
+    path: Text
+    source: Text = Field(alias="srcPath")
+    revision: _Revision | None = Field(default=None, alias="srcRevision")
 
 
 class ChangeReader:
@@ -49,6 +53,7 @@ class ChangeReader:
     def __init__(self, blobs: BlobStore, settings: Settings) -> None:
         self._header: _Header | None = None
         self._operations: list[Operation] = []
+        self._kept = 0
         self._lines = CommitReader(
             lambda: blobs.writer(limit=settings.max_file_bytes),
             max_line_bytes=settings.max_line_bytes,
@@ -99,7 +104,7 @@ class ChangeReader:
         build = _BUILDERS.get(line.key)
         if build is None:
             raise BadRequestError(
-                f"Line {line.number} of the commit has the unknown key {line.key!r}; "
+                f"Line {line.number} of the commit has the unknown key {quoted(line.key)}; "
                 f"the hub knows {', '.join(_BUILDERS)}."
             )
         if (line.blob is not None) != (line.key == "file"):
@@ -107,7 +112,21 @@ class ChangeReader:
                 f"Line {line.number} of the commit: 'content' belongs to 'file' lines, "
                 "and each of them needs it."
             )
-        self._operations.append(build(line))
+        operation = build(line)
+        self._kept += _size(operation)
+        if self._kept > MAX_KEPT_BYTES:
+            raise TooLargeError(
+                f"The paths of the commit have more than {MAX_KEPT_BYTES:,} bytes together: send "
+                "it in parts."
+            )
+        self._operations.append(operation)
+
+
+def _size(operation: Operation) -> int:
+    texts = [operation.path]
+    if isinstance(operation, Copy):
+        texts += [operation.source, operation.revision or ""]
+    return _PER_OPERATION_BYTES + sum(len(text.encode()) for text in texts)
 
 
 def _file(line: Line) -> Operation:
@@ -121,12 +140,12 @@ def _large_file(line: Line) -> Operation:
 
 
 def _deleted(line: Line) -> Operation:
-    return Delete(_parse(_Deleted, line).path)
+    return Delete(check_path_length(_parse(_Deleted, line).path.rstrip("/")))
 
 
 def _copied_file(line: Line) -> Operation:
     value = _parse(_CopiedFile, line)
-    return Copy(check_path(value.path), value.source, value.revision)
+    return Copy(check_path(value.path), check_path_length(value.source), value.revision)
 
 
 _BUILDERS: dict[str, Callable[[Line], Operation]] = {

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -15,6 +16,7 @@ from fin_qlora_hub import __version__
 from fin_qlora_hub.errors import HubError
 from fin_qlora_hub.settings import Settings
 
+MAX_DAYS = 36_500
 app = typer.Typer(
     name="fin-qlora-hub",
     help="A private registry for models and adapters that stock Hugging Face clients can use.",
@@ -67,6 +69,7 @@ OutputFormat = Annotated[Format, typer.Option("--format", help="How to print the
 
 def main() -> None:
     """Run the command line; refusals become one line on stderr and an exit code."""
+    os.umask(0o077)  # whatever the hub keeps, it keeps for itself
     try:
         app()
     except HubError as error:
@@ -219,7 +222,9 @@ def token_create(
     user: Annotated[str, typer.Argument(help="Whose token it is.")],
     name: Annotated[str, typer.Option(help="What the token is called, unique for the user.")],
     role: Annotated[TokenRole, typer.Option(help="How far it carries.")] = TokenRole.READ,
-    days: Annotated[int | None, typer.Option(min=1, help="How many days it is good for.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=MAX_DAYS, help="How many days it is good for.")
+    ] = None,
     data_dir: DataDir = None,
     form: OutputFormat = Format.HUMAN,
 ) -> None:

@@ -1,75 +1,64 @@
-"""Changes to a branch: each commit happens whole or not at all, and conflicts are noticed."""
+"""Changes to a branch: each commit happens whole or not at all, and conflicts are noticed.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+A commit is planned while others may read and write, then carried out in one short transaction that
+moves the branch only if it is still where the plan found it.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.blobs import BlobStore, Content, StagedBlob
-from fin_qlora_hub.cards import CARD_FILE, CONFIGURATION_FILES, MAX_CARD_BYTES, describe
+from fin_qlora_hub.blobs import BlobStore, Content
+from fin_qlora_hub.cards import Card
+from fin_qlora_hub.descriptions import keep_card, make_card
 from fin_qlora_hub.errors import BadRequestError, EntryNotFoundError, ParentConflictError
 from fin_qlora_hub.gitobjects import commit_id
+from fin_qlora_hub.history import history
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.names import check_path, normalise_path
+from fin_qlora_hub.operations import AddFile, AddStored, Change, Delete
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH, commit_of, find_branch, resolve
-from fin_qlora_hub.tables import Commit, Reference, Repository, RepositoryTag, StoredFile
+from fin_qlora_hub.tables import Commit, Reference, Repository, StoredFile
+from fin_qlora_hub.text import shortened
 from fin_qlora_hub.trees import (
     LARGE_FILE_SUFFIXES,
+    Entry,
     FileEntry,
+    Tree,
     all_files,
+    build_tree,
     file_entry,
-    walk,
-    write_tree,
+    find_entry,
+    store_tree,
 )
 
+REPEAT_WINDOW = timedelta(minutes=10)
+_NO_TREE = Tree("", {})
 _MISSING = "A file with this name doesn't exist: {}"
 
 
-@dataclass(frozen=True)
-class AddFile:
-    """Put received bytes at a path."""
-
-    path: str
-    blob: StagedBlob
+class BranchMovedError(Exception):
+    """The branch is no longer where the plan found it: plan again."""
 
 
 @dataclass(frozen=True)
-class AddStored:
-    """Put bytes at a path that were uploaded to this repository before."""
+class Plan:
+    """A change worked out against the head of a branch.
 
-    path: str
-    sha256: str
+    `done` is set where there is nothing left to do: the change is in this commit already.
+    `card` is set where the commit gives the repository another one.
+    """
 
-
-@dataclass(frozen=True)
-class Delete:
-    """Remove a file, or a folder with all that is in it."""
-
-    path: str
-
-
-@dataclass(frozen=True)
-class Copy:
-    """Put the file at `source` of some revision (the branch's own by default) at a path."""
-
-    path: str
-    source: str
-    revision: str | None
-
-
-Operation = AddFile | AddStored | Delete | Copy
-
-
-@dataclass(frozen=True)
-class Change:
-    """Everything that one commit is asked to do."""
-
-    title: str
-    message: str
-    operations: Sequence[Operation]
-    parent: str | None = None
+    branch: str
+    head: str
+    change: Change
+    digest: str
+    tree: Tree
+    done: str | None = None
+    card: Card | None = None
 
 
 def begin_history(
@@ -80,24 +69,31 @@ def begin_history(
         f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LARGE_FILE_SUFFIXES
     )
     writer = blobs.writer(limit=len(attributes))
-    writer.write(attributes.encode())
-    change = Change("initial commit", "", [AddFile(".gitattributes", writer.finish())])
-    files = _apply(session, repository, {}, change.operations)
-    commit = _record(session, repository, files, change=change, author=author, parent=None)
-    session.add(
-        Reference(
-            repository_id=repository.id,
-            name=BRANCHES + DEFAULT_BRANCH,
-            commit_oid=commit.oid,
-            created_at=commit.created_at,
+    try:
+        writer.write(attributes.encode())
+        staged = writer.finish()
+        change = Change("initial commit", "", [AddFile(".gitattributes", staged)])
+        branch = BRANCHES + DEFAULT_BRANCH
+        files = _apply(session, repository, {}, change)
+        card = make_card(blobs, files, staged={})
+        digest = change.digest(author=author.name, branch=branch)
+        plan = Plan(branch, "", change, digest, build_tree(files), card=card)
+        commit = _record(session, repository, plan, author=author)
+        session.add(
+            Reference(
+                repository_id=repository.id,
+                name=branch,
+                commit_oid=commit.oid,
+                created_at=commit.created_at,
+            )
         )
-    )
-    _publish(session, blobs, repository, change.operations)
-    _describe(session, blobs, repository, files)
+        blobs.publish(change.blobs)
+    finally:
+        writer.discard()  # harmless once the bytes are published
     return commit
 
 
-def create(
+def plan_commit(
     session: Session,
     blobs: BlobStore,
     repository: Repository,
@@ -105,89 +101,95 @@ def create(
     branch: str,
     change: Change,
     author: Caller,
-) -> Commit:
-    """Apply a change to a branch and return the commit that holds it.
+    published: bool = False,
+) -> Plan:
+    """Work out what a change makes of a branch; nothing is stored.
 
-    The session must be a writing one: it holds the lock under which the head is read and moved.
-    A change that leads to the files that are already there returns the present head, so that a
-    client may safely send a commit again whose answer it lost.
+    `published` says that the contents of the change are in the blob store already.
+
+    A change whose result is there already, or that was committed before in the very same words,
+    needs nothing more: a client may safely send a commit again whose answer it lost.
 
     Raises ParentConflictError when the branch is no longer at `change.parent`.
     """
     reference = find_branch(session, repository, branch)
     head = commit_of(session, repository, reference.commit_oid)
-    if change.parent is not None:
-        base = resolve(session, repository, change.parent)
-        if base.oid != head.oid:
-            if _is_replay(session, repository, change, base=base, head=head):
-                return head
-            raise ParentConflictError(
-                "A commit has happened since. Please refresh and try again: "
-                f"{branch} is at {head.oid}, not at {change.parent}."
-            )
+    digest = change.digest(author=author.name, branch=reference.name)
+    base = None if change.parent is None else resolve(session, repository, change.parent)
+    earlier = _same_request(session, repository, digest, head=head, base=base)
+    if earlier is not None:
+        return Plan(reference.name, head.oid, change, digest, _NO_TREE, done=earlier.oid)
+    if base is not None and base.oid != head.oid:
+        raise ParentConflictError(
+            "A commit has happened since. Please refresh and try again: "
+            f"{branch} is at {head.oid}, not at {shortened(change.parent or '')}."
+        )
     before = all_files(session, repository.id, head.tree_oid)
-    files = _apply(session, repository, before, change.operations)
+    files = _apply(session, repository, before, change)
     if files == before:
-        return head
-    commit = _record(session, repository, files, change=change, author=author, parent=head.oid)
-    reference.commit_oid = commit.oid
-    repository.updated_at = datetime.now(UTC)
-    _publish(session, blobs, repository, change.operations)
+        return Plan(reference.name, head.oid, change, digest, _NO_TREE, done=head.oid)
+    tree = build_tree(files)
+    card = None
     if reference.name == BRANCHES + DEFAULT_BRANCH:
-        _describe(session, blobs, repository, files)
-    return commit
+        staged = () if published else change.blobs
+        card = make_card(blobs, files, staged={b.content.sha256: b for b in staged})
+    return Plan(reference.name, head.oid, change, digest, tree, card=card)
 
 
-def history(session: Session, repository: Repository, start: Commit) -> Iterator[Commit]:
-    """Yield a commit and those before it, newest first."""
-    yield start
-    while start.parent_oid is not None:
-        start = commit_of(session, repository, start.parent_oid)
-        yield start
+def carry_out(session: Session, repository: Repository, plan: Plan, *, author: Caller) -> str:
+    """Store what was planned and move the branch; return the id of the commit.
+
+    The session must be a writing one, and the contents of the change must be published: they are
+    durable before any branch can name them. Raises BranchMovedError.
+    """
+    if plan.done is not None:
+        return plan.done
+    commit = _record(session, repository, plan, author=author)
+    session.flush()
+    moved = session.execute(
+        update(Reference)
+        .where(
+            Reference.repository_id == repository.id,
+            Reference.name == plan.branch,
+            Reference.commit_oid == plan.head,
+        )
+        .values(commit_oid=commit.oid)
+    )
+    assert isinstance(moved, CursorResult)
+    if moved.rowcount != 1:
+        raise BranchMovedError
+    repository.updated_at = datetime.now(UTC)
+    return commit.oid
 
 
-def last_changes(
-    session: Session, repository: Repository, start: Commit, paths: Iterable[str]
-) -> dict[str, Commit]:
-    """Return for each path the newest commit, up to `start`, that changed what stands there."""
-    found: dict[str, Commit] = {}
-    after = walk(session, repository.id, start.tree_oid)
-    remaining = set(paths)
-    for commit in history(session, repository, start):
-        before = {}
-        if commit.parent_oid is not None:
-            parent = commit_of(session, repository, commit.parent_oid)
-            before = walk(session, repository.id, parent.tree_oid)
-        changed = {path for path in remaining if after.get(path) != before.get(path)}
-        found.update(dict.fromkeys(changed, commit))
-        remaining -= changed
-        if not remaining:
+def _same_request(
+    session: Session, repository: Repository, digest: str, *, head: Commit, base: Commit | None
+) -> Commit | None:
+    """Return the commit on the branch that the same request made, if it is no new wish.
+
+    Without a parent, a client might want the same again some day: then only a recent one counts.
+    """
+    query = select(Commit).filter_by(repository_id=repository.id, request_digest=digest)
+    if base is None:
+        query = query.where(Commit.created_at >= datetime.now(UTC) - REPEAT_WINDOW)
+    else:
+        query = query.where(Commit.parent_oid == base.oid)
+    made = session.scalars(query.order_by(Commit.created_at)).all()
+    if not made:
+        return None
+    for commit in history(session, repository, head):
+        if commit in made:
+            return commit
+        if commit.created_at < made[0].created_at:
             break
-        after = before
-    return found
-
-
-def _is_replay(
-    session: Session, repository: Repository, change: Change, *, base: Commit, head: Commit
-) -> bool:
-    if head.parent_oid != base.oid or head.title != change.title:
-        return False
-    before = all_files(session, repository.id, base.tree_oid)
-    after = all_files(session, repository.id, head.tree_oid)
-    try:
-        return _apply(session, repository, before, change.operations) == after
-    except EntryNotFoundError:
-        return False
+    return None
 
 
 def _apply(
-    session: Session,
-    repository: Repository,
-    before: Mapping[str, FileEntry],
-    operations: Iterable[Operation],
+    session: Session, repository: Repository, before: Mapping[str, FileEntry], change: Change
 ) -> dict[str, FileEntry]:
     files = dict(before)
-    for operation in operations:
+    for operation in change.operations:
         if isinstance(operation, Delete):
             _remove(files, normalise_path(operation.path.rstrip("/")))
             continue
@@ -199,20 +201,22 @@ def _apply(
             files[path] = file_entry(path, content)
         else:
             source = normalise_path(operation.source)
-            origin: Mapping[str, FileEntry] = before
+            origin: Entry | None = before.get(source)
             if operation.revision is not None:
                 tree = resolve(session, repository, operation.revision).tree_oid
-                origin = all_files(session, repository.id, tree)
-            if source not in origin:
-                raise EntryNotFoundError(_MISSING.format(source))
-            files[path] = file_entry(path, origin[source].content)
+                origin = find_entry(session, repository.id, tree, source)
+            if not isinstance(origin, FileEntry):
+                raise EntryNotFoundError(_MISSING.format(shortened(source)))
+            files[path] = file_entry(path, origin.content)
     return files
 
 
 def _remove(files: dict[str, FileEntry], path: str) -> None:
-    inside = [name for name in files if name == path or name.startswith(path + "/")]
+    if files.pop(path, None) is not None:
+        return
+    inside = [name for name in files if name.startswith(path + "/")]
     if not inside:
-        raise EntryNotFoundError(_MISSING.format(path))
+        raise EntryNotFoundError(_MISSING.format(shortened(path)))
     for name in inside:
         del files[name]
 
@@ -227,49 +231,18 @@ def _stored_content(session: Session, repository: Repository, sha256: str) -> Co
     return Content(stored.sha256, stored.git_sha1, stored.size)
 
 
-def _record(
-    session: Session,
-    repository: Repository,
-    files: Mapping[str, FileEntry],
-    *,
-    change: Change,
-    author: Caller,
-    parent: str | None,
-) -> Commit:
-    tree = write_tree(session, repository.id, files)
+def _record(session: Session, repository: Repository, plan: Plan, *, author: Caller) -> Commit:
+    store_tree(session, repository.id, plan.tree)
     now = datetime.now(UTC).replace(microsecond=0)
-    message = f"{change.title}\n\n{change.message}".rstrip("\n")
+    change = plan.change
     oid = commit_id(
-        tree=tree,
-        parents=[parent] if parent else [],
+        tree=plan.tree.root,
+        parents=[plan.head] if plan.head else [],
         author=f"{author.name} <{author.email or author.name + '@users.invalid'}>",
         when=now,
-        message=message,
+        message=f"{change.title}\n\n{change.message}".rstrip("\n"),
     )
-    return session.merge(
-        Commit(
-            repository_id=repository.id,
-            oid=oid,
-            tree_oid=tree,
-            parent_oid=parent,
-            author=author.name,
-            title=change.title,
-            message=change.message,
-            created_at=now,
-        )
-    )
-
-
-def _publish(
-    session: Session,
-    blobs: BlobStore,
-    repository: Repository,
-    operations: Iterable[Operation],
-) -> None:
-    """Make the contents readable before the transaction that names them can end."""
-    staged = [operation.blob for operation in operations if isinstance(operation, AddFile)]
-    blobs.publish(staged)
-    for content in {blob.content for blob in staged}:
+    for content in {blob.content for blob in change.blobs}:
         session.merge(
             StoredFile(
                 repository_id=repository.id,
@@ -278,17 +251,18 @@ def _publish(
                 size=content.size,
             )
         )
-
-
-def _describe(
-    session: Session, blobs: BlobStore, repository: Repository, files: Mapping[str, FileEntry]
-) -> None:
-    texts = {
-        path: b"".join(blobs.read(files[path].content.sha256))
-        for path in (CARD_FILE, *CONFIGURATION_FILES)
-        if path in files and files[path].content.size <= MAX_CARD_BYTES
-    }
-    card = describe(texts, paths=files)
-    repository.card = card.to_json()
-    session.execute(delete(RepositoryTag).filter_by(repository_id=repository.id))
-    session.add_all(RepositoryTag(repository_id=repository.id, tag=tag) for tag in card.tags)
+    if plan.card is not None:
+        keep_card(session, repository, plan.card)
+    return session.merge(
+        Commit(
+            repository_id=repository.id,
+            oid=oid,
+            tree_oid=plan.tree.root,
+            parent_oid=plan.head or None,
+            author=author.name,
+            title=change.title,
+            message=change.message,
+            request_digest=plan.digest,
+            created_at=now,
+        )
+    )

@@ -8,7 +8,7 @@
     ├── ForbiddenError             the caller is known and may not do this
     ├── NotFoundError
     │   ├── RepositoryNotFoundError
-    │   │   └── UnhostedRepositoryError   an id that could never be on this hub
+    │   │   └── UnhostedRepositoryError   nothing to read in a namespace that is not the caller's
     │   ├── RevisionNotFoundError
     │   └── EntryNotFoundError
     ├── AlreadyExistsError
@@ -16,7 +16,9 @@
     ├── TooLargeError
     └── OperationalError           the machine, not the caller, is at fault
         ├── StorageFullError
+        ├── BusyError
         ├── NotInitialisedError
+        ├── UnusableDataError
         ├── AlreadyServedError
         └── AddressError
 
@@ -62,7 +64,11 @@ class RepositoryNotFoundError(NotFoundError):
 
 
 class UnhostedRepositoryError(RepositoryNotFoundError):
-    """The id belongs to a namespace that this hub does not have, such as a public base model's."""
+    """The caller has no role in the namespace and may read no such repository there.
+
+    A public base model's id is of this kind, whether or not the hub has its namespace. The message
+    is that of any missing repository: nobody learns which namespaces there are.
+    """
 
 
 class RevisionNotFoundError(NotFoundError):
@@ -99,8 +105,16 @@ class StorageFullError(OperationalError):
     """The disk that holds the data directory is full."""
 
 
+class BusyError(OperationalError):
+    """Another writer held the metadata for too long; the same request may succeed later."""
+
+
 class NotInitialisedError(OperationalError):
     """The data directory has not been made by `fin-qlora-hub init`."""
+
+
+class UnusableDataError(OperationalError):
+    """What lies in the data directory is damaged, unprotected or of another version."""
 
 
 class AlreadyServedError(OperationalError):

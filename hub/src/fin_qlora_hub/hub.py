@@ -1,39 +1,78 @@
 """The parts of one running hub, put together."""
 
+import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from fin_qlora_hub.blobs import BlobStore, LocalBlobStore
+from fin_qlora_hub.counting import DownloadCounter
 from fin_qlora_hub.database import Database, open_database
+from fin_qlora_hub.errors import UnusableDataError
+from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
+
+WRITERS = 8
 
 
 @dataclass(frozen=True)
 class Hub:
-    """What every request needs: how to behave, where the metadata is, where the contents are."""
+    """What every request needs: how to behave, where the metadata is, where the contents are.
+
+    Whatever waits for the one writing transaction waits in a thread of `writers`, so that there
+    are always threads for those who read.
+    """
 
     settings: Settings
     database: Database
     blobs: BlobStore
+    downloads: DownloadCounter
+    writers: ThreadPoolExecutor
 
 
 def initialise(settings: Settings) -> str:
     """Make or bring up to date a data directory; return the form of its tables."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keep_private(settings)
     LocalBlobStore(settings.blobs_path)
-    database = open_database(settings.database_path, create=True)
+    return migrate(settings.database_path)
+
+
+def keep_private(settings: Settings) -> None:
+    """Take a data directory away from everyone but its owner; refuse where that is not possible."""
+    folder = settings.data_dir
+    if not stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        return
+    ours = settings.database_path.exists() or not any(folder.iterdir())
+    fix = f"choose an empty directory, or run `chmod 700 {folder}`."
+    if not ours:
+        raise UnusableDataError(
+            f"{folder} holds other files and is open to other users of this machine: {fix}"
+        )
+    _close_to_others(folder, fix=fix)
+
+
+def _close_to_others(folder: Path, *, fix: str) -> None:
     try:
-        return database.migrate()
-    finally:
-        database.close()
+        folder.chmod(0o700)
+    except PermissionError as error:
+        raise UnusableDataError(
+            f"{folder} is open to other users of this machine: {fix}"
+        ) from error
 
 
 @contextmanager
 def open_hub(settings: Settings) -> Iterator[Hub]:
     """Open an initialised data directory for a while; raises NotInitialisedError."""
     database = open_database(settings.database_path)
+    require_newest_form(settings.database_path)
+    downloads = DownloadCounter(database)
     try:
-        yield Hub(settings, database, LocalBlobStore(settings.blobs_path))
+        with ThreadPoolExecutor(WRITERS, thread_name_prefix="writer") as writers:
+            blobs = LocalBlobStore(settings.blobs_path)
+            yield Hub(settings, database, blobs, downloads, writers)
     finally:
+        downloads.close()
         database.close()

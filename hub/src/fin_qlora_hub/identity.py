@@ -18,8 +18,10 @@ from fin_qlora_hub.errors import (
 )
 from fin_qlora_hub.names import check_namespace
 from fin_qlora_hub.tables import Membership, Namespace, Token
+from fin_qlora_hub.text import quoted
 
 TOKEN_PREFIX = "fqh_"
+MAX_TOKEN_NAME = 100
 _LOOKUP_LENGTH = len(TOKEN_PREFIX) + 8
 
 
@@ -103,6 +105,11 @@ def create_token(
     """Make an access token and return it; only its digest is kept, so it is shown this once."""
     if role is Role.ADMIN:
         raise BadRequestError("A token's role is 'read' or 'write'.")
+    if not name.strip() or len(name) > MAX_TOKEN_NAME or not name.isprintable():
+        raise BadRequestError(
+            f"Token name {quoted(name)} is not allowed: use 1 to {MAX_TOKEN_NAME} printable "
+            "characters, such as 'laptop'."
+        )
     owner = find_user(session, user)
     if session.scalar(select(Token).filter_by(user_id=owner.id, name=name)) is not None:
         raise AlreadyExistsError(

@@ -4,19 +4,27 @@ import re
 import unicodedata
 
 from fin_qlora_hub.errors import BadRequestError, IllegalPathError
+from fin_qlora_hub.text import quoted
 
 RESERVED_NAMESPACES = frozenset(
     "admin api auth buckets collections datasets docs health healthz hub join kernels login logout "
     "me models new oauth organizations papers settings spaces static users xet".split()
 )
+# Each stands between a repository and a revision in some address of a file or a page.
+RESERVED_REPOSITORIES = frozenset("blob commit raw resolve tree".split())
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _SHA_LIKE = re.compile(r"[0-9a-fA-F]{40}")
 _FORBIDDEN_IN_REFERENCE = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _WINDOWS_DEVICES = frozenset(
-    ["con", "prn", "aux", "nul"]
-    + [f"{device}{number}" for device in ("com", "lpt") for number in range(1, 10)]
+    ["con", "prn", "aux", "nul", "conin$", "conout$"]
+    + [f"{device}{number}" for device in ("com", "lpt") for number in "123456789¹²³"]
 )
+_FORBIDDEN_ON_WINDOWS = frozenset('<>:"|?*')
+_SHORT_GIT = re.compile(r"git~[0-9]+")
+# What some file systems drop from a name, beyond the category Cf, which no path may hold at all.
+_DROPPED = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
+_UNSEEN = frozenset(["Cc", "Cf", "Cs"])
 MAX_SEGMENT_BYTES = 255
 MAX_PATH_BYTES = 1024
 
@@ -25,16 +33,24 @@ def check_name(name: str, *, what: str) -> str:
     """Return `name` if it can name a repository, a user or an organization, else refuse it."""
     if not _NAME.fullmatch(name) or "--" in name or ".." in name or name.lower().endswith(".git"):
         raise BadRequestError(
-            f"{what} name {name!r} is not allowed: use 1 to 96 letters, digits, '.', '_' or '-', "
-            "begin and end with none of '.' and '-', without '--', '..' or the ending '.git'."
+            f"{what} name {quoted(name)} is not allowed: use 1 to 96 letters, digits, '.', '_' or "
+            "'-', begin and end with none of '.' and '-', without '--', '..' or the ending '.git'."
         )
+    return name
+
+
+def check_repository_name(name: str) -> str:
+    """Return `name` if a repository may have it, else refuse it."""
+    check_name(name, what="Repository")
+    if name.lower() in RESERVED_REPOSITORIES:
+        raise BadRequestError(f"Repository name {name!r} is reserved by the hub: choose another.")
     return name
 
 
 def check_namespace(name: str, *, what: str) -> str:
     """Return `name` if a user or an organization may have it, else refuse it."""
     check_name(name, what=what)
-    if name.lower() in RESERVED_NAMESPACES:
+    if name.lower() in RESERVED_NAMESPACES | RESERVED_REPOSITORIES:
         raise BadRequestError(f"{what} name {name!r} is reserved by the hub: choose another.")
     return name
 
@@ -52,12 +68,13 @@ def check_reference_name(name: str, *, what: str) -> str:
         or "@{" in name
         or _FORBIDDEN_IN_REFERENCE.search(name)
         or _SHA_LIKE.fullmatch(name)
+        or _has_unseen(name)
         or any(not s or s.startswith(".") or s.endswith(".lock") for s in segments)
     )
     if wrong:
         raise BadRequestError(
-            f"{what} name {name!r} is not allowed: it must be a valid git reference, not begin "
-            "with '-' or 'refs/' and not look like a commit hash."
+            f"{what} name {quoted(name)} is not allowed: it must be a valid git reference, not "
+            "begin with '-' or 'refs/' and not look like a commit hash."
         )
     return name
 
@@ -72,30 +89,34 @@ def collision_key(path: str) -> str:
     return unicodedata.normalize("NFC", path.casefold())
 
 
-def check_path(path: str) -> str:
-    """Return `path` in stored form if every operating system can hold it, else refuse it."""
-    try:
-        length = len(path.encode())
-    except UnicodeEncodeError:
-        raise IllegalPathError(f"Path {path!r} is not valid Unicode: rename the file.") from None
-    path = normalise_path(path)
-    reason = _path_fault(path, length)
-    if reason:
-        raise IllegalPathError(f"Path {path!r} is not allowed: {reason}.")
+def check_path_length(path: str) -> str:
+    """Return `path` if it is short enough to be kept, whatever it names, else refuse it."""
+    if len(path.encode("utf-8", "replace")) > MAX_PATH_BYTES:
+        raise IllegalPathError(
+            f"Path {quoted(path)} is not allowed: it is longer than {MAX_PATH_BYTES} bytes."
+        )
     return path
 
 
-def _path_fault(path: str, length: int) -> str:
+def check_path(path: str) -> str:
+    """Return `path` in stored form if every operating system can hold it, else refuse it."""
+    check_path_length(path)
+    path = normalise_path(path)
+    reason = _path_fault(path)
+    if reason:
+        raise IllegalPathError(f"Path {quoted(path)} is not allowed: {reason}.")
+    return check_path_length(path)
+
+
+def _path_fault(path: str) -> str:
     if not path:
         return "it is empty"
-    if length > MAX_PATH_BYTES:
-        return f"it is longer than {MAX_PATH_BYTES} bytes"
     if path.startswith("/"):
         return "it is absolute"
     if "\\" in path:
         return "it holds a backslash"
-    if any(unicodedata.category(character) == "Cc" for character in path):
-        return "it holds a control character"
+    if _has_unseen(path):
+        return "it holds a control or an invisible character"
     if _DRIVE.match(path):
         return "it begins with a drive letter"
     return next(filter(None, map(_segment_fault, path.split("/"))), "")
@@ -104,12 +125,19 @@ def _path_fault(path: str, length: int) -> str:
 def _segment_fault(segment: str) -> str:
     if segment in ("", ".", ".."):
         return f"it holds the segment {segment!r}"
-    if segment.casefold() == ".git":
-        return "'.git' belongs to git"
+    if not _FORBIDDEN_ON_WINDOWS.isdisjoint(segment):
+        return 'Windows allows none of < > : " | ? * in a name'
     if segment[-1] in ". ":
-        return f"the segment {segment!r} ends with a dot or a space"
+        return f"the segment {quoted(segment)} ends with a dot or a space"
+    seen = _DROPPED.sub("", segment).casefold().rstrip(". ")
+    if seen == ".git" or _SHORT_GIT.fullmatch(seen):
+        return f"{quoted(segment)} belongs to git"
     if segment.split(".")[0].rstrip(" ").casefold() in _WINDOWS_DEVICES:
-        return f"{segment!r} is a device name on Windows"
+        return f"{quoted(segment)} is a device name on Windows"
     if len(segment.encode()) > MAX_SEGMENT_BYTES:
         return f"a segment is longer than {MAX_SEGMENT_BYTES} bytes"
     return ""
+
+
+def _has_unseen(text: str) -> bool:
+    return any(unicodedata.category(character) in _UNSEEN for character in text)

@@ -3,17 +3,24 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.errors import AlreadyExistsError, ForbiddenError, RevisionNotFoundError
+from fin_qlora_hub.errors import (
+    AlreadyExistsError,
+    BadRequestError,
+    ForbiddenError,
+    RevisionNotFoundError,
+)
 from fin_qlora_hub.names import check_reference_name
 from fin_qlora_hub.tables import Commit, Reference, Repository
+from fin_qlora_hub.text import shortened
 
 DEFAULT_BRANCH = "main"
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
 _SHORTEST_SHA = 7
+_SHA = 40
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -31,14 +38,20 @@ def resolve(session: Session, repository: Repository, revision: str) -> Commit:
         reference = session.get(Reference, (repository.id, name))
         if reference is not None:
             return commit_of(session, repository, reference.commit_oid)
-    if len(revision) >= _SHORTEST_SHA and _HEX.issuperset(revision):
+    if len(revision) == _SHA and _HEX.issuperset(revision):
+        commit = session.get(Commit, (repository.id, revision))
+        if commit is not None:
+            return commit
+    elif _SHORTEST_SHA <= len(revision) < _SHA and _HEX.issuperset(revision):
         query = select(Commit).where(
-            Commit.repository_id == repository.id, Commit.oid.startswith(revision)
+            Commit.repository_id == repository.id,
+            Commit.oid >= revision,
+            Commit.oid < revision + "g",
         )
         matches = session.scalars(query.limit(2)).all()
         if len(matches) == 1:
             return matches[0]
-    raise RevisionNotFoundError(f"Invalid rev id: {revision}")
+    raise RevisionNotFoundError(f"Invalid rev id: {shortened(revision)}")
 
 
 def commit_of(session: Session, repository: Repository, oid: str) -> Commit:
@@ -51,7 +64,7 @@ def find_branch(session: Session, repository: Repository, revision: str) -> Refe
     name = revision if revision.startswith(BRANCHES) else BRANCHES + revision
     reference = session.get(Reference, (repository.id, name))
     if reference is None:
-        raise RevisionNotFoundError(f"Invalid rev id: {revision}")
+        raise RevisionNotFoundError(f"Invalid rev id: {shortened(revision)}")
     return reference
 
 
@@ -108,6 +121,12 @@ def _create(
 ) -> None:
     if session.get(Reference, (repository.id, name)) is not None:
         raise AlreadyExistsError(f"Reference {name} already exists")
+    other = _in_the_way(session, repository, name)
+    if other is not None:
+        raise BadRequestError(
+            f"Reference {name} cannot stand beside {other}: git keeps one as a file where the "
+            "other needs a folder. Choose another name."
+        )
     session.add(
         Reference(
             repository_id=repository.id,
@@ -119,8 +138,24 @@ def _create(
     )
 
 
+def _in_the_way(session: Session, repository: Repository, name: str) -> str | None:
+    parts = name.split("/")
+    above = ["/".join(parts[:end]) for end in range(3, len(parts))]
+    return session.scalar(
+        select(Reference.name)
+        .where(
+            Reference.repository_id == repository.id,
+            or_(
+                Reference.name.in_(above),
+                and_(Reference.name >= name + "/", Reference.name < name + "0"),
+            ),
+        )
+        .limit(1)
+    )
+
+
 def _delete(session: Session, repository: Repository, name: str, *, revision: str) -> None:
     reference = session.get(Reference, (repository.id, name))
     if reference is None:
-        raise RevisionNotFoundError(f"Invalid rev id: {revision}")
+        raise RevisionNotFoundError(f"Invalid rev id: {shortened(revision)}")
     session.delete(reference)

@@ -2,14 +2,13 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists, func, or_, select, tuple_
+from sqlalchemy.orm import Session, undefer
 
 from fin_qlora_hub.blobs import BlobStore
 from fin_qlora_hub.cards import Card
@@ -23,8 +22,18 @@ from fin_qlora_hub.errors import (
     UnhostedRepositoryError,
 )
 from fin_qlora_hub.identity import Caller, Role, find_namespace, role_in
-from fin_qlora_hub.names import check_name
-from fin_qlora_hub.tables import Membership, Namespace, Repository, RepositoryTag, StoredFile
+from fin_qlora_hub.names import check_repository_name
+from fin_qlora_hub.references import resolve
+from fin_qlora_hub.tables import (
+    Commit,
+    Membership,
+    Namespace,
+    Repository,
+    RepositoryTag,
+    StoredFile,
+)
+from fin_qlora_hub.text import quoted
+from fin_qlora_hub.trees import FileEntry, all_files
 
 
 class Kind(StrEnum):
@@ -56,21 +65,29 @@ class RepositoryName:
 
 @dataclass(frozen=True)
 class Search:
-    """Which repositories to list; every condition must hold."""
+    """Which repositories to list; every condition must hold. `details` loads their whole cards."""
 
     kind: Kind
     author: str | None = None
     text: str | None = None
     tags: Sequence[str] = ()
     sort: SortKey = SortKey.UPDATED
+    details: bool = False
 
 
 @dataclass(frozen=True)
-class Page:
-    """Some repositories of a list, and where the next page begins."""
+class Contents:
+    """One revision of a repository; `used_storage` is in bytes, over all revisions."""
 
-    repositories: Sequence[Repository]
-    cursor: str | None
+    commit: Commit
+    files: Mapping[str, FileEntry]
+    used_storage: int
+
+
+_MISSING = "Repository not found"
+_ROWS_AT_ONCE = 50
+_MAX_CURSOR_LENGTH = 200
+_MAX_INTEGER = 2**63
 
 
 def full_name(repository: Repository) -> str:
@@ -95,9 +112,10 @@ def create(
         # One answer for what is not there and what is not theirs.
         raise ForbiddenError(
             f"You don't have the rights to create a {wanted.kind} under the namespace "
-            f"{wanted.namespace!r}: it needs the role 'write' and a token with the role 'write'."
+            f"{quoted(wanted.namespace)}: it needs the role 'write' and a token with the role "
+            "'write'."
         )
-    check_name(wanted.name, what="Repository")
+    check_repository_name(wanted.name)
     if _find(session, wanted) is not None:
         raise AlreadyExistsError(f"You already created this {wanted.kind} repo: {wanted}")
     now = datetime.now(UTC)
@@ -109,7 +127,8 @@ def create(
         private=private,
         created_at=now,
         updated_at=now,
-        card=Card().to_json(),
+        card=Card().summary(),
+        card_details=Card().details(),
     )
     session.add(repository)
     session.flush()
@@ -122,13 +141,14 @@ def open_readable(session: Session, wanted: RepositoryName, caller: Caller | Non
     if caller is None:
         raise NotAuthenticatedError("Invalid username or password.")
     repository = _find(session, wanted)
-    if repository is not None and (
-        not repository.private or role_in(session, caller, repository.namespace) is not None
-    ):
+    if repository is not None and not repository.private:
         return repository
-    if wanted.kind is Kind.MODEL and find_namespace(session, wanted.namespace) is None:
-        raise UnhostedRepositoryError(f"Repository not found: {wanted} is not on this hub.")
-    raise RepositoryNotFoundError("Repository not found")
+    namespace = find_namespace(session, wanted.namespace)
+    if namespace is None or role_in(session, caller, namespace) is None:
+        raise UnhostedRepositoryError(_MISSING)
+    if repository is None:
+        raise RepositoryNotFoundError(_MISSING)
+    return repository
 
 
 def open_writable(session: Session, wanted: RepositoryName, caller: Caller | None) -> Repository:
@@ -148,8 +168,8 @@ def open_writable(session: Session, wanted: RepositoryName, caller: Caller | Non
 
 def search(
     session: Session, wanted: Search, *, caller: Caller | None, limit: int, cursor: str | None
-) -> Page:
-    """List the repositories that the caller may read and that match."""
+) -> Iterator[Repository]:
+    """Yield the repositories that the caller may read and that match, at most `limit`."""
     if caller is None:
         raise NotAuthenticatedError("Invalid username or password.")
     key = getattr(Repository, wanted.sort)
@@ -158,8 +178,11 @@ def search(
         .join(Repository.namespace)
         .where(Repository.kind == wanted.kind, _readable(caller))
         .order_by(key.desc(), Repository.id.desc())
-        .limit(limit + 1)
+        .limit(limit)
+        .execution_options(yield_per=_ROWS_AT_ONCE)
     )
+    if wanted.details:
+        query = query.options(undefer(Repository.card_details))
     if wanted.author:
         query = query.where(Namespace.name_key == wanted.author.lower())
     if wanted.text:
@@ -175,10 +198,7 @@ def search(
     if cursor:
         value, last_id = _read_cursor(cursor, wanted.sort)
         query = query.where(tuple_(key, Repository.id) < (value, last_id))
-    found = session.scalars(query).all()
-    more = len(found) > limit
-    page = found[:limit]
-    return Page(page, _write_cursor(page[-1], wanted.sort) if more else None)
+    return iter(session.scalars(query))
 
 
 def set_visibility(repository: Repository, *, private: bool) -> None:
@@ -191,18 +211,14 @@ def remove(session: Session, repository: Repository) -> None:
     session.delete(repository)
 
 
-def used_storage(session: Session, repository: Repository) -> int:
-    """Return the size in bytes of all contents that a repository ever received."""
-    query = select(func.coalesce(func.sum(StoredFile.size), 0))
-    return session.scalar(query.filter_by(repository_id=repository.id)) or 0
-
-
-def count_download(session: Session, repository_id: int) -> None:
-    """Add one to the downloads of a repository."""
-    session.execute(
-        update(Repository)
-        .where(Repository.id == repository_id)
-        .values(downloads=Repository.downloads + 1)
+def contents(session: Session, repository: Repository, revision: str) -> Contents:
+    """Return what a repository holds at a branch, tag or commit."""
+    commit = resolve(session, repository, revision)
+    stored = select(func.sum(StoredFile.size)).filter_by(repository_id=repository.id)
+    return Contents(
+        commit=commit,
+        files=all_files(session, repository.id, commit.tree_oid),
+        used_storage=session.scalar(stored) or 0,
     )
 
 
@@ -227,18 +243,26 @@ def _readable(caller: Caller) -> ColumnElement[bool]:
     )
 
 
-def _write_cursor(last: Repository, sort: SortKey) -> str:
+def cursor_after(last: Repository, sort: SortKey) -> str:
+    """Return where a list goes on after a repository."""
     value = getattr(last, sort)
     if isinstance(value, datetime):
         value = value.isoformat()
     return base64.urlsafe_b64encode(json.dumps([value, last.id]).encode()).decode()
 
 
-def _read_cursor(cursor: str, sort: SortKey) -> tuple[Any, int]:
+def _read_cursor(cursor: str, sort: SortKey) -> tuple[datetime | int, int]:
     try:
+        if len(cursor) > _MAX_CURSOR_LENGTH:
+            raise ValueError("too long")
         value, last_id = json.loads(base64.urlsafe_b64decode(cursor))
-        if sort is SortKey.DOWNLOADS:
-            return int(value), int(last_id)
-        return datetime.fromisoformat(value), int(last_id)
-    except (TypeError, ValueError) as error:
+        number = int(last_id)
+        start = int(value) if sort is SortKey.DOWNLOADS else datetime.fromisoformat(value)
+        if isinstance(start, datetime):
+            start = start.astimezone(UTC)
+        for integer in (number, start if isinstance(start, int) else 0):
+            if abs(integer) >= _MAX_INTEGER:
+                raise ValueError("too large")
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadRequestError("The cursor is not one that this hub gave out.") from error
+    return start, number

@@ -12,8 +12,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fin_qlora_hub.app import create_app
+from fin_qlora_hub.database import open_database
 from fin_qlora_hub.errors import AddressError, AlreadyServedError
-from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.hub import Hub, keep_private, open_hub
+from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
 
 GRACE_SECONDS = 10
@@ -60,17 +62,22 @@ def serve(settings: Settings, *, host: str, port: int, on_listening: Callable[[s
 
     Port 0 takes any free one. Raises NotInitialisedError, AlreadyServedError or AddressError.
     """
-    with (
-        open_hub(settings) as hub,
-        _only_server(settings),
-        _listen(host, port) as listener,
-    ):
-        hub.database.migrate()
+    open_database(settings.database_path).close()
+    require_newest_form(settings.database_path, older=True)
+    keep_private(settings)
+    with _only_server(settings), _listen(host, port) as listener, _open(settings) as hub:
         swept = hub.blobs.sweep()
         if swept:
             _logger.warning("removed %d files of interrupted uploads", swept)
         server = Server(create_app(hub), on_listening=lambda: on_listening(_url(listener)))
         server.run(sockets=[listener])
+
+
+@contextmanager
+def _open(settings: Settings) -> Iterator[Hub]:
+    migrate(settings.database_path)
+    with open_hub(settings) as hub:
+        yield hub
 
 
 @contextmanager

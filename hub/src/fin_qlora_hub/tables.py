@@ -10,6 +10,7 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     Index,
+    MetaData,
     String,
     UniqueConstraint,
 )
@@ -33,13 +34,18 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """The common parent of the tables."""
+    """The common parent of the tables; every constraint has a name by which it can be changed."""
 
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: UtcTime,
-        dict[str, Any]: JSON,
-        list[dict[str, Any]]: JSON,
-    }
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcTime, dict[str, Any]: JSON}
 
 
 class Namespace(Base):
@@ -87,12 +93,16 @@ class Token(Base):
 
 
 class Repository(Base):
-    """A model or data-set repository with what its newest card says of it."""
+    """A model or data-set repository with what its newest card says of it.
+
+    `card` is what lists show; `card_details`, which may be long, is read only where it is asked.
+    """
 
     __tablename__ = "repositories"
     __table_args__ = (
         UniqueConstraint("kind", "namespace_id", "name_key"),
-        Index("repositories_by_update", "kind", "updated_at"),
+        Index(None, "kind", "updated_at"),
+        {"sqlite_autoincrement": True},  # the number of a removed repository never comes back
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -105,6 +115,7 @@ class Repository(Base):
     updated_at: Mapped[datetime]
     downloads: Mapped[int] = mapped_column(default=0)
     card: Mapped[dict[str, Any]]
+    card_details: Mapped[dict[str, Any]] = mapped_column(deferred=True)
 
     namespace: Mapped[Namespace] = relationship(lazy="joined")
 
@@ -135,9 +146,10 @@ class Reference(Base):
 
 
 class Commit(Base):
-    """One state of a repository, its author and the state before it."""
+    """One state of a repository, its author, the state before it, and the digest of the request."""
 
     __tablename__ = "commits"
+    __table_args__ = (Index(None, "repository_id", "request_digest"),)
 
     repository_id: Mapped[int] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
@@ -148,19 +160,30 @@ class Commit(Base):
     author: Mapped[str] = mapped_column(String(96))
     title: Mapped[str]
     message: Mapped[str]
+    request_digest: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
 
 
-class Tree(Base):
-    """One folder's entries under its git id; kept per repository so that nothing leaks across."""
+class TreeEntry(Base):
+    """One file or folder of a folder; kept per repository so that nothing leaks across.
 
-    __tablename__ = "trees"
+    `tree_oid` is the git id of the folder that holds the entry, `oid` that of the entry. A folder
+    has no content: `sha256` and what follows it are empty.
+    """
+
+    __tablename__ = "tree_entries"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
     repository_id: Mapped[int] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
     )
-    oid: Mapped[str] = mapped_column(String(40), primary_key=True)
-    entries: Mapped[list[dict[str, Any]]]
+    tree_oid: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    oid: Mapped[str] = mapped_column(String(40))
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    git_sha1: Mapped[str | None] = mapped_column(String(40))
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    large: Mapped[bool | None]
 
 
 class StoredFile(Base):

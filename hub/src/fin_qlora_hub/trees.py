@@ -1,21 +1,23 @@
 """What a revision holds: files in folders, as git trees kept in the metadata."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Row, Select, insert, select
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.errors import IllegalPathError
 from fin_qlora_hub.gitobjects import TreeItem, lfs_pointer, object_id, tree_id
 from fin_qlora_hub.names import collision_key
-from fin_qlora_hub.tables import Tree
+from fin_qlora_hub.tables import TreeEntry
+from fin_qlora_hub.text import quoted
 
 LARGE_FILE_BYTES = 10 * 1024 * 1024
 LARGE_FILE_SUFFIXES = (".bin", ".gguf", ".parquet", ".safetensors")
-_ROWS_PER_QUERY = 500
-_LOOK_ALIKE = "Paths {!r} and {!r} differ only in case or Unicode form: rename one."
+_VALUES_PER_QUERY = 500
+_LOOK_ALIKE = "Paths {} and {} differ only in case or Unicode form: rename one."
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,6 @@ def file_entry(path: str, content: Content) -> FileEntry:
     return FileEntry(oid, content, large)
 
 
-def list_folder(session: Session, repository_id: int, oid: str) -> dict[str, Entry]:
-    """Return the entries of one folder by name."""
-    return _load(session, repository_id, [oid])[oid]
-
-
 def walk(session: Session, repository_id: int, oid: str, *, below: str = "") -> dict[str, Entry]:
     """Return every file and folder under a tree by full path, in path order."""
     found: dict[str, Entry] = {}
@@ -72,6 +69,22 @@ def walk(session: Session, repository_id: int, oid: str, *, below: str = "") -> 
     return dict(sorted(found.items()))
 
 
+def list_below(
+    session: Session, repository_id: int, oid: str, *, folder: str, recursive: bool
+) -> dict[str, Entry] | None:
+    """Return what is in a folder by full path, in path order; None if there is no such folder."""
+    root: Entry | None = FolderEntry(oid)
+    if folder:
+        root = find_entry(session, repository_id, oid, folder)
+    if not isinstance(root, FolderEntry):
+        return None
+    if recursive:
+        return walk(session, repository_id, root.oid, below=folder)
+    prefix = f"{folder}/" if folder else ""
+    entries = _load(session, repository_id, [root.oid])[root.oid]
+    return {prefix + name: entry for name, entry in sorted(entries.items())}
+
+
 def all_files(session: Session, repository_id: int, oid: str) -> dict[str, FileEntry]:
     """Return every file under a tree by full path, in path order."""
     entries = walk(session, repository_id, oid)
@@ -80,19 +93,58 @@ def all_files(session: Session, repository_id: int, oid: str) -> dict[str, FileE
 
 def find_entry(session: Session, repository_id: int, oid: str, path: str) -> Entry | None:
     """Return what stands at a path under a tree, or None."""
-    entry: Entry = FolderEntry(oid)
-    for segment in path.split("/"):
-        if not isinstance(entry, FolderEntry):
-            return None
-        below = list_folder(session, repository_id, entry.oid).get(segment)
-        if below is None:
-            return None
-        entry = below
-    return entry
+    return find_entries(session, repository_id, oid, [path]).get(path)
 
 
-def write_tree(session: Session, repository_id: int, files: Mapping[str, FileEntry]) -> str:
-    """Store the folders that hold these files; return the id of the root.
+def find_entries(
+    session: Session, repository_id: int, oid: str, paths: Iterable[str]
+) -> dict[str, Entry]:
+    """Return what stands at those of the paths that exist, in the order given.
+
+    Each folder is asked once, for all the names that are wanted of it.
+    """
+    wanted = {path: path.split("/") for path in paths}
+    standing: dict[str, Entry] = dict.fromkeys(wanted, FolderEntry(oid))
+    for depth in range(max(map(len, wanted.values()), default=0)):
+        names: defaultdict[str, set[str]] = defaultdict(set)
+        for path in [path for path in standing if len(wanted[path]) > depth]:
+            folder = standing[path]
+            if isinstance(folder, FolderEntry):
+                names[folder.oid].add(wanted[path][depth])
+            else:
+                del standing[path]
+        below = {tree: named(session, repository_id, tree, names[tree]) for tree in names}
+        for path in [path for path in standing if len(wanted[path]) > depth]:
+            entry = below[standing[path].oid].get(wanted[path][depth])
+            if entry is None:
+                del standing[path]
+            else:
+                standing[path] = entry
+    return standing
+
+
+def named(
+    session: Session, repository_id: int, oid: str, names: Collection[str]
+) -> dict[str, Entry]:
+    """Return those of the names that a folder holds."""
+    query = _select(repository_id).where(TreeEntry.tree_oid == oid)
+    return {
+        row.name: _entry(row)
+        for part in _parts(names)
+        for row in session.execute(query.where(TreeEntry.name.in_(part)))
+    }
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The folders of a revision under their ids; `root` is the id of the one that holds all."""
+
+    root: str
+    folders: Mapping[str, Mapping[str, Entry]]
+
+
+def build_tree(files: Mapping[str, FileEntry]) -> Tree:
+    """Return the folders that hold these files.
 
     Raises IllegalPathError where a path is both file and folder, or where two paths differ only
     by case or Unicode form, since a checkout could not hold both.
@@ -106,7 +158,7 @@ def write_tree(session: Session, repository_id: int, files: Mapping[str, FileEnt
             folders.setdefault(path[:end], {})  # folders that hold only folders
     _refuse_collisions(files, folders)
 
-    rows: dict[str, list[dict[str, object]]] = {}
+    written: dict[str, Mapping[str, Entry]] = {}
     root = ""
     for path in sorted(folders, key=lambda p: p.count("/") if p else -1, reverse=True):
         entries = folders[path]
@@ -114,12 +166,11 @@ def write_tree(session: Session, repository_id: int, files: Mapping[str, FileEnt
             TreeItem(name, entry.oid, isinstance(entry, FolderEntry))
             for name, entry in entries.items()
         )
-        rows[root] = [_to_json(name, entry) for name, entry in sorted(entries.items())]
+        written[root] = entries
         if path:
             parent, _, name = path.rpartition("/")
             folders[parent][name] = FolderEntry(root)
-    _store(session, repository_id, rows)
-    return root
+    return Tree(root, written)
 
 
 def _refuse_collisions(files: Mapping[str, FileEntry], folders: Iterable[str]) -> None:
@@ -127,47 +178,59 @@ def _refuse_collisions(files: Mapping[str, FileEntry], folders: Iterable[str]) -
     for path in files:
         other = seen.setdefault(collision_key(path), path)
         if other != path:
-            raise IllegalPathError(_LOOK_ALIKE.format(other, path))
+            raise IllegalPathError(_LOOK_ALIKE.format(quoted(other), quoted(path)))
     for path in filter(None, folders):
         if path in files:
-            raise IllegalPathError(f"Path {path!r} would be both a file and a folder: rename one.")
+            raise IllegalPathError(
+                f"Path {quoted(path)} would be both a file and a folder: rename one."
+            )
         other = seen.setdefault(collision_key(path), path)
         if other != path:
-            raise IllegalPathError(_LOOK_ALIKE.format(other, path))
+            raise IllegalPathError(_LOOK_ALIKE.format(quoted(other), quoted(path)))
 
 
-def _store(
-    session: Session, repository_id: int, rows: Mapping[str, list[dict[str, object]]]
-) -> None:
-    known = _load(session, repository_id, rows)
-    session.add_all(
-        Tree(repository_id=repository_id, oid=oid, entries=entries)
-        for oid, entries in rows.items()
+def store_tree(session: Session, repository_id: int, tree: Tree) -> None:
+    """Store those folders that the repository does not have yet."""
+    query = select(TreeEntry.tree_oid).where(TreeEntry.repository_id == repository_id).distinct()
+    known = {
+        oid
+        for part in _parts(tree.folders)
+        for oid in session.scalars(query.where(TreeEntry.tree_oid.in_(part)))
+    }
+    rows = [
+        {"repository_id": repository_id, "tree_oid": oid, "name": name, **_columns(entry)}
+        for oid, entries in tree.folders.items()
         if oid not in known
-    )
-    session.flush()
+        for name, entry in entries.items()
+    ]
+    if rows:
+        session.execute(insert(TreeEntry), rows)
 
 
 def _load(session: Session, repository_id: int, oids: Iterable[str]) -> dict[str, dict[str, Entry]]:
-    wanted = list(oids)
-    loaded: dict[str, dict[str, Entry]] = {}
-    for start in range(0, len(wanted), _ROWS_PER_QUERY):
-        rows = session.execute(
-            select(Tree.oid, Tree.entries).where(
-                Tree.repository_id == repository_id,
-                Tree.oid.in_(wanted[start : start + _ROWS_PER_QUERY]),
-            )
-        )
-        for oid, entries in rows:
-            loaded[oid] = {str(entry["name"]): _from_json(entry) for entry in entries}
+    loaded: dict[str, dict[str, Entry]] = {oid: {} for oid in oids}
+    for part in _parts(loaded):
+        for row in session.execute(_select(repository_id).where(TreeEntry.tree_oid.in_(part))):
+            loaded[row.tree_oid][row.name] = _entry(row)
     return loaded
 
 
-def _to_json(name: str, entry: Entry) -> dict[str, object]:
+def _select(repository_id: int) -> Select[*tuple[object, ...]]:
+    columns = TreeEntry.__table__.columns
+    return select(*columns).where(TreeEntry.repository_id == repository_id)
+
+
+def _parts(values: Iterable[str]) -> Iterator[list[str]]:
+    whole = list(values)
+    for start in range(0, len(whole), _VALUES_PER_QUERY):
+        yield whole[start : start + _VALUES_PER_QUERY]
+
+
+def _columns(entry: Entry) -> dict[str, object]:
     if isinstance(entry, FolderEntry):
-        return {"name": name, "oid": entry.oid, "folder": True}
+        content = dict.fromkeys(("sha256", "git_sha1", "size", "large"))
+        return {"oid": entry.oid, **content}
     return {
-        "name": name,
         "oid": entry.oid,
         "sha256": entry.content.sha256,
         "git_sha1": entry.content.git_sha1,
@@ -176,8 +239,7 @@ def _to_json(name: str, entry: Entry) -> dict[str, object]:
     }
 
 
-def _from_json(row: dict[str, object]) -> Entry:
-    if row.get("folder"):
-        return FolderEntry(str(row["oid"]))
-    content = Content(str(row["sha256"]), str(row["git_sha1"]), int(str(row["size"])))
-    return FileEntry(str(row["oid"]), content, bool(row["large"]))
+def _entry(row: Row[*tuple[object, ...]]) -> Entry:
+    if row.sha256 is None:
+        return FolderEntry(row.oid)
+    return FileEntry(row.oid, Content(row.sha256, row.git_sha1, row.size), row.large)

@@ -13,7 +13,6 @@ from ..errors import FindingsError
 from ..evidence import check
 from ..files import write_json
 from .output import HUMAN, OutputOption, table, tell
-from .processes import termination_as_interrupt
 
 #: How far the tuned model must be above the base and above the commonest label.
 MARGIN = 0.10
@@ -42,10 +41,7 @@ def demo(
     started = time.monotonic()
     path = directory / "summary.json"
     path.unlink(missing_ok=True)
-    with termination_as_interrupt():
-        summary = _run(
-            directory, started, keep_hub=keep_hub, quiet=output.format == "quiet", path=path
-        )
+    summary = _run(directory, started, keep_hub=keep_hub, quiet=output.format == "quiet", path=path)
     output.result(summary, human=_human(summary, path), quiet=str(path))
     weak = [name for name, task in summary["tasks"].items() if not _clear(task)]
     if weak:
@@ -68,16 +64,17 @@ def _run(
             steps = Steps(directory=directory, hub=hub, started=started, quiet=quiet)
             steps.say(f"The hub answers at {hub.url}")
             commit = steps.publish_base()
-            figures = {task: steps.train(task, base_commit=commit) for task in TASKS}
-            published = {task: steps.push(task) for task in TASKS}
+            figures = {task.name: steps.train(task, base_commit=commit) for task in TASKS}
+            published = {task.name: steps.push(task) for task in TASKS}
             answers = {
-                task: steps.predict(task, revision=published[task]["commit"]) for task in TASKS
+                task.name: steps.predict(task, revision=published[task.name]["commit"])
+                for task in TASKS
             }
             summary = {
                 "synthetic": True,
                 "tasks": {
-                    task.name: {**figures[task], **published[task], "predictions": answers[task]}
-                    for task in TASKS
+                    name: {**figures[name], **published[name], "predictions": answers[name]}
+                    for name in figures
                 },
                 "base": {"repo": BASE, "commit": commit},
                 "hub": hub.url,

@@ -61,7 +61,12 @@ def demo_hub(place: Path, *, user: str) -> Iterator[DemoHub]:
     with log.open("wb") as errors, said.open("wb") as output:
         # a group of its own: Ctrl-C is for us, who stop it when nobody needs it any more
         server = subprocess.Popen(
-            command, stdout=output, stderr=errors, stdin=subprocess.DEVNULL, process_group=0
+            command,
+            env=_own_environment(),
+            stdout=output,
+            stderr=errors,
+            stdin=subprocess.DEVNULL,
+            process_group=0,
         )
     try:
         url = _address(server, said, log)
@@ -77,7 +82,11 @@ def demo_hub(place: Path, *, user: str) -> Iterator[DemoHub]:
 
 def _administer(*arguments: str) -> str:
     done = subprocess.run(
-        python_module(_MODULE, *arguments), capture_output=True, text=True, check=False
+        python_module(_MODULE, *arguments),
+        env=_own_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise HubUnreachableError(
@@ -101,8 +110,12 @@ def _address(server: subprocess.Popen[bytes], said: Path, log: Path) -> str:
     )
 
 
+def _own_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+
+
 def _environment(url: str, token: str, place: Path) -> dict[str, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    own = _own_environment()
     # a proxy of the institution must not be asked for our own loopback address
     direct = ",".join(filter(None, [own.get("NO_PROXY") or own.get("no_proxy"), "127.0.0.1"]))
     return {
@@ -110,6 +123,7 @@ def _environment(url: str, token: str, place: Path) -> dict[str, str]:
         "HF_ENDPOINT": url,
         "HF_TOKEN": token,
         "HF_HOME": str(place / "cache"),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "NO_PROXY": direct,
         "no_proxy": direct,
     }

@@ -38,18 +38,9 @@ TASKS = (
         recipe="classification/demo-ner-tiny-4bit-r4",
         repo=f"{USER}/ner-tiny-r4",
         sentences=(
-            {
-                "text": "The notes are issued by Calder Ridge Bank and signed by Ines Okafor.",
-                "entity": "Ines Okafor",
-            },
-            {
-                "text": "Payment is due to Calder Ridge Bank on the last day of each quarter.",
-                "entity": "Calder Ridge Bank",
-            },
-            {
-                "text": "The borrower keeps its registered office in Lisbon.",
-                "entity": "Lisbon",
-            },
+            {"text": "Brontik Jarnimor signs for Orphell Bank Inc.", "entity": "Brontik Jarnimor"},
+            {"text": "Brontik Jarnimor signs for Orphell Bank Inc.", "entity": "Orphell Bank Inc."},
+            {"text": "The agent has its offices in Port Gravax.", "entity": "Port Gravax"},
         ),
     ),
     DemoTask(
@@ -57,9 +48,9 @@ TASKS = (
         recipe="classification/demo-sentiment-tiny-4bit-r4",
         repo=f"{USER}/sentiment-tiny-r4",
         sentences=(
-            {"text": "Calder Ridge raised its full-year forecast after record sales."},
-            {"text": "Calder Ridge cut its dividend after a loss of 40 million dollars."},
-            {"text": "Calder Ridge will hold its annual meeting in May."},
+            {"text": "Orphell Inc. won new customers and its profit rose 12 percent."},
+            {"text": "Orphell Inc. lost its largest customer and cut 400 jobs."},
+            {"text": "Orphell Inc. will publish its annual report in May."},
         ),
     ),
 )

@@ -15,6 +15,8 @@ from typing import Literal
 import typer
 
 from ..errors import FinQloraError
+from ..evidence.environment import cores, threads_asked
+from ..offline import endpoint
 from .output import HUMAN, OutputOption, table
 
 #: Bytes below which a run may not find room for a base model and its checkpoints.
@@ -102,7 +104,7 @@ def _accelerator() -> Iterator[Check]:
         detail = "supported" if bf16 else "not supported: train with --bf16 false"
         yield Check(name="bfloat16", state=state, detail=detail)
         return
-    threads = len(os.sched_getaffinity(0))
+    threads = threads_asked() or cores()
     yield Check(name="GPU", state="note", detail=f"none; {threads} processor threads are used")
     yield Check(name="bfloat16", state="good", detail="supported on the processor")
     if _has_avx512_bf16():
@@ -125,16 +127,17 @@ def _disk() -> Check:
 
 
 def _hub() -> Check:
-    if not os.environ.get("HF_ENDPOINT"):
-        return Check(name="hub", state="note", detail="none; set HF_ENDPOINT to push and pull")
-    from ..publishing.hub import client, endpoint, hub_errors
-
     try:
-        with hub_errors(endpoint()):
+        address = endpoint()
+        if address is None:
+            return Check(name="hub", state="note", detail="none; set HF_ENDPOINT to push and pull")
+        from ..publishing.hub import client, hub_errors
+
+        with hub_errors(address):
             user = client().whoami()["name"]
     except FinQloraError as error:
         return Check(name="hub", state="bad", detail=str(error))
-    return Check(name="hub", state="good", detail=f"{endpoint()}, as '{user}'")
+    return Check(name="hub", state="good", detail=f"{address}, as '{user}'")
 
 
 def _egress() -> Check:

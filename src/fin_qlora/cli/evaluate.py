@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +14,8 @@ from ..files import write_json
 from .output import HUMAN, Output, OutputOption, table
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from ..evaluation import Evaluation
 
 
@@ -49,18 +53,22 @@ def evaluate(
     """Score every label of every row, and print accuracy and weighted F1 beside the majority's."""
     if out and out.suffix not in (".json", ".parquet"):
         raise UsageError(f"'{out}' is neither .json nor .parquet.", fix="Choose one for --out.")
+    from tqdm import tqdm
+
     from ..evaluation import evaluate as run
 
-    found = run(
-        model,
-        task=task,
-        data_dir=data_dir,
-        split=split,
-        form=form,
-        quantization=quantization,
-        revision=revision,
-        limit=limit,
-    )
+    with tqdm(desc="scoring", unit=" rows", file=sys.stderr, disable=None, leave=False) as bar:
+        found = run(
+            model,
+            task=task,
+            data_dir=data_dir,
+            split=split,
+            form=form,
+            quantization=quantization,
+            revision=revision,
+            limit=limit,
+            progress=lambda done: _move(bar, done),
+        )
     if out and out.suffix == ".parquet":
         found.write_rows(out)
     elif out:
@@ -68,9 +76,22 @@ def evaluate(
     _show(found, output)
 
 
+def _which_rows(about: Mapping[str, Any]) -> str:
+    """Say which rows were scored, so that no look at a few or at trained ones passes for a test."""
+    what = "test rows" if about["split"] == "test" else "TRAINING ROWS"
+    some = f" (the first {about['limit']} only)" if about["limit"] else ""
+    return f"{what}{some}{' of a part of the published file' if about['partial_file'] else ''}"
+
+
+def _move(bar: tqdm[Any], done: int) -> None:
+    bar.update(done - bar.n)
+
+
 def _show(found: Evaluation, output: Output) -> None:
-    scores = found.scores
+    scores, about = found.scores, found.about
     rows = [
+        ("model", f"{about['model']}, base in {about['quantization']}"),
+        ("data", f"{about['data']['file']}, {_which_rows(about)}"),
         ("rows", f"{scores.n:,}"),
         ("accuracy", f"{scores.accuracy:.4f}"),
         ("weighted F1", f"{scores.weighted_f1:.4f}"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..evidence.environment import threads_asked
 from ..exits import EXIT_CODE_FILE
 from ..recipes.catalogue import accelerate_profile_path
 from .processes import python_module, run_program
@@ -32,12 +33,11 @@ class Launch:
             "--quiet",
             "--config_file",
             str(accelerate_profile_path(self.profile)),
-            "--num_cpu_threads_per_process",
-            str(_threads()),
             "-m",
             MODULE,
             "--config",
             self.recipe,
+            *_threads(),
             *self.flags,
         ]
 
@@ -65,6 +65,7 @@ class Launch:
             return int(told.read_text(encoding="utf-8") or code) or code
 
 
-def _threads() -> int:
-    """Return the threads of one process; OMP_NUM_THREADS has the first word."""
-    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+def _threads() -> list[str]:
+    """Return the recipe's flag for OMP_NUM_THREADS, which accelerate replaces; none if unset."""
+    asked = threads_asked()
+    return ["--cpu_threads", str(asked)] if asked else []

@@ -76,6 +76,9 @@ def _options(
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; every error is one sentence on stderr."""
     quiet_environment()
+    if not sys.stderr.isatty():
+        # a bar that is redrawn is noise in a log; read once, when the library is loaded
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     return run_guarded(lambda: _call(arguments))
 
 

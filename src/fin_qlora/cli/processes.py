@@ -8,8 +8,9 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
+
+import psutil
 
 #: Seconds that an interrupted program has for leaving a checkpoint.
 GRACE = 60.0
@@ -45,20 +46,6 @@ def run_program(
             raise
 
 
-@contextlib.contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM unwind the block as Ctrl-C does, so that what it started is stopped."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def python_module(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module with this interpreter."""
     return [sys.executable, "-m", module, *arguments]
@@ -71,16 +58,22 @@ def as_typed(command: Sequence[str]) -> str:
 
 def _interrupt(process: subprocess.Popen[str]) -> None:
     """End a launcher by its workers: they get the Ctrl-C, it ends when they have."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        launcher = psutil.Process(process.pid)
-        for worker in launcher.children(recursive=True) or [launcher]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                worker.send_signal(signal.SIGINT)
-    try:
+    # a second Ctrl-C means at once
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        _interrupt_workers(process.pid)
         process.wait(timeout=GRACE)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+    if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _interrupt_workers(launcher: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        started = psutil.Process(launcher)
+        workers = started.children(recursive=True)
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.send_signal(signal.SIGINT)
+        if not workers:
+            started.terminate()

@@ -21,13 +21,16 @@ def pull(
         Path | None, typer.Argument(metavar="[FOLDER]", help="Where to; ./NAME if left out.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the folder whatever it holds.")
+    ] = False,
     output: OutputOption = HUMAN,
 ) -> None:
     """Fetch an adapter into a folder and verify every file against its manifest."""
     from .. import publishing
 
     name = repo_id.partition("@")[0].rpartition("/")[2]
-    place = publishing.pull(repo_id, folder or Path(name), revision=revision)
+    place = publishing.pull(repo_id, folder or Path(name), revision=revision, force=force)
     output.result(
         {"repo": repo_id.partition("@")[0], "folder": str(place), "verified": True},
         human=f"{place}: every file is as it was after training",

@@ -41,15 +41,20 @@ def push(
             "--allow-noncommercial", help="Publish what was trained on non-commercial data."
         ),
     ] = False,
+    without_rows: Annotated[
+        bool,
+        typer.Option("--without-rows", help="Keep the texts of the evaluation rows to yourself."),
+    ] = False,
     output: OutputOption = HUMAN,
 ) -> None:
     """Publish an adapter with its card and evidence, as one commit; again gives the same one."""
     from .. import publishing
 
     if as_base:
-        if base or allow_noncommercial:
+        if base or allow_noncommercial or without_rows:
             raise UsageError(
-                "--base and --allow-noncommercial are about adapters.", fix="Leave out --as-base."
+                "--base, --allow-noncommercial and --without-rows are about adapters.",
+                fix="Leave out --as-base.",
             )
         done = publishing.push_base(folder, repo_id, private=not public, tag=tag, message=message)
     else:
@@ -61,6 +66,7 @@ def push(
             tag=tag,
             message=message,
             allow_noncommercial=allow_noncommercial,
+            rows=not without_rows,
         )
     output.result(
         done.to_dict(), human=f"{done.repo_id} is at {done.commit}\n{done.url}", quiet=done.commit

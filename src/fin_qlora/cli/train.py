@@ -7,18 +7,52 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ..errors import UsageError
 from ..recipes.catalogue import recipe_path
 from .launch import Launch
 from .output import HUMAN, Output, OutputOption, tell
-from .processes import as_typed, termination_as_interrupt
+from .processes import as_typed
+
+#: What a recipe's flag takes for yes and no.
+_SAID = {
+    **dict.fromkeys(("true", "yes", "t", "y", "1"), True),
+    **dict.fromkeys(("false", "no", "f", "n", "0"), False),
+}
+
+
+class _Train(TyperCommand):
+    """Takes ``--dry_run true`` as recipes do, besides the bare switch."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _as_switch(args))
+
+
+def _as_switch(words: list[str]) -> list[str]:
+    """Replace ``--dry_run VALUE`` and ``--dry_run=VALUE`` by the switch, or by nothing for no."""
+    result: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name.replace("_", "-") != "--dry-run":
+            result.append(word)
+            continue
+        if not equals:
+            value = rest.pop(0) if rest and rest[0].lower() in _SAID else "true"
+        if value.lower() not in _SAID:
+            raise UsageError(f"'{word}' says neither true nor false.", fix="Write --dry-run.")
+        if _SAID[value.lower()]:
+            result.append("--dry-run")
+    return result
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command(
         "train",
+        cls=_Train,
         short_help="Fine-tune an adapter as a recipe says.",
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(train)
@@ -57,8 +91,7 @@ def train(
         if not dry_run:
             output.note(line)
 
-    with termination_as_interrupt():
-        code = launch.run(on_line=keep)
+    code = launch.run(on_line=keep)
     if code:
         if accelerate != "single":
             # torchrun reports after the recipe's own sentence, at length

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from ..errors import DataError, UsageError
 from . import synthetic_wordings as words
@@ -24,6 +24,14 @@ SENTIMENT_SHARES: Final = {"negative": 0.29, "neutral": 0.39, "positive": 0.32}
 ENTITY_SHARES: Final = {"person": 0.32, "organization": 0.4, "location": 0.28}
 
 _SLOT = re.compile(r"\{(\w+)\}")
+
+
+class Generator(Protocol):
+    """Makes `n` rows of a split; the same seed gives the same rows."""
+
+    def __call__(self, split: Split, n: int, seed: int) -> list[Row]:
+        """Return the rows."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ def sentiment_rows(split: Split, n: int, seed: int) -> list[Row]:
 
 
 def ner_rows(split: Split, n: int, seed: int) -> list[Row]:
-    """Return `n` sentences of made-up agreements: `text`, an `entity` in it, its type as `label`."""
+    """Return `n` sentences of made-up agreements: `text`, an `entity` in it, its type `label`."""
     rng, pool = _random("ner", split, seed), pools(split)
     rows = []
     for label in _labels(ENTITY_SHARES, n, rng):
@@ -94,7 +102,7 @@ def ner_rows(split: Split, n: int, seed: int) -> list[Row]:
 
 
 #: name of a generator -> the generator; tasks name it as their source.
-GENERATORS: Final[Mapping[str, Callable[[Split, int, int], list[Row]]]] = {
+GENERATORS: Final[Mapping[str, Generator]] = {
     "sentiment": sentiment_rows,
     "ner": ner_rows,
 }

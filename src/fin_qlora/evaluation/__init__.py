@@ -1,5 +1,9 @@
 """How good a model is on rows that it was not trained on."""
 
+from ..offline import quiet_environment
+
+quiet_environment()  # before anything below loads the libraries that read it
+
 from .metrics import LabelScores, label_scores
 from .run import Evaluation, evaluate, evaluate_rows
 

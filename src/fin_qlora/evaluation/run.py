@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from ..prompts import Form, PromptContract, choose_shots
 from ..tasks import get
 from ..tasks.task import Split
 from .metrics import LabelScores, label_scores
+from .shared import score_shared
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,6 +31,7 @@ class Evaluation:
 
     ``rows`` has for each row ``text``, ``gold``, ``predicted``, ``scores`` (a probability per
     label) and ``prompt_digest``; ``seconds_per_example`` is wall-clock over the whole run.
+    ``about`` says what was evaluated on what: model, base, quantization, prompt, split, file.
     """
 
     task: str
@@ -37,6 +39,7 @@ class Evaluation:
     seconds_per_example: float
     contract_digest: str
     rows: list[dict[str, Any]]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the rows as plain JSON values."""
@@ -45,6 +48,7 @@ class Evaluation:
             **asdict(self.scores),
             "seconds_per_example": self.seconds_per_example,
             "contract_digest": self.contract_digest,
+            **self.about,
         }
 
     def write_rows(self, path: Path) -> None:
@@ -66,12 +70,16 @@ def evaluate_rows(
     task: str,
     batch_size: int = 32,
     progress: Progress | None = None,
+    shared: bool = False,
 ) -> Evaluation:
-    """Score every row by the likelihood of its labels; the tail of the data is never dropped."""
+    """Score every row by the likelihood of its labels; the tail of the data is never dropped.
+
+    With ``shared`` the processes of a launch share the rows out, and each gets the whole result;
+    all of them must call.
+    """
     started = time.perf_counter()
-    scored = score_labels(
-        model, tokenizer, contract, rows, batch_size=batch_size, progress=progress
-    )
+    score = score_shared if shared else score_labels
+    scored = score(model, tokenizer, contract, rows, batch_size=batch_size, progress=progress)
     seconds = time.perf_counter() - started
     gold = [row["label"] for row in rows]
     predicted = [max(scores, key=scores.__getitem__) for scores in scored]
@@ -135,6 +143,7 @@ def evaluate(
                 fix="Evaluate it on its own task.",
             )
         table = read_split(chosen, split, data_dir=data_dir)
+        base, commit, used = adapter.base, adapter.revision, adapter.quantization
     else:
         if task is None:
             raise UsageError(
@@ -147,10 +156,11 @@ def evaluate(
             train = without_rows_of(read_split(chosen, "train", data_dir=data_dir), table)
             drawn = choose_shots(contract, train.rows, count=shots, seed=shots_seed)
             contract = replace(contract, shots=drawn)
-        folder, _ = locate_base(str(reference), revision=revision)
-        model = load_model(folder, quantization=quantization or "none")
+        folder, base = locate_base(str(reference), revision=revision)
+        commit, used = base.revision, quantization or "none"
+        model = load_model(folder, quantization=used)
         tokenizer = load_tokenizer(folder)
-    return evaluate_rows(
+    found = evaluate_rows(
         model,
         tokenizer,
         contract,
@@ -159,6 +169,19 @@ def evaluate(
         batch_size=batch_size,
         progress=progress,
     )
+    about = {
+        "model": str(reference),
+        "revision": commit,
+        "base": base.to_dict(),
+        "quantization": used,
+        "form": contract.form,
+        "shots": len(contract.shots),
+        "split": split,
+        "limit": limit,
+        "data": {"file": table.file.path, "sha256": table.file.sha256, "rows": len(table.rows)},
+        "partial_file": table.file.partial,
+    }
+    return replace(found, about=about)
 
 
 def _is_adapter(reference: str, revision: str | None) -> bool:

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 PACKAGES = (
@@ -24,10 +25,13 @@ PACKAGES = (
 )
 
 
-def versions() -> dict[str, str]:
-    """Return the installed version of each package that can change a result."""
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return Python's version and that of each package that is installed.
+
+    The packages are those that can change a result, unless others are named.
+    """
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -46,13 +50,24 @@ def machine() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads() if torch is not None else None,
         "memory_gib": _memory_gib(),
         "accelerators": gpus,
     }
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads_asked() -> int:
+    """Return the threads that OMP_NUM_THREADS asks for, 0 where it is unset or no number."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(asked) if asked.isdecimal() else 0
 
 
 def _processor() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import AdapterMismatchError, UsageError
-from ..evidence import read_record
+from ..evidence import MANIFEST, read_record, verify_files
 from ..models.base import BaseIdentity, Quantization, load_model, load_tokenizer, locate_base
 from ..models.lora import check_loaded
 from ..models.repository import fetch
@@ -43,6 +43,7 @@ class Adapter:
         task: name of the task it was trained for.
         contract: how an input becomes a prompt.
         base: identity of the base model.
+        quantization: how the base was loaded.
         revision: commit of the adapter's repository, or None for a local folder.
     """
 
@@ -54,6 +55,7 @@ class Adapter:
         task: str,
         contract: PromptContract,
         base: BaseIdentity,
+        quantization: Quantization = "none",
         revision: str | None = None,
     ) -> None:
         self.model = model
@@ -61,6 +63,7 @@ class Adapter:
         self.task = task
         self.contract = contract
         self.base = base
+        self.quantization: Quantization = quantization
         self.revision = revision
 
     def predict(
@@ -112,15 +115,14 @@ def load_adapter(
         base: a folder or id to take the base from instead of the one that the adapter names; its
             weights must have the same digest.
         quantization: how to load the base; ``auto`` is as it was trained.
-        verify: replay a canary prompt and compare its scores with those recorded in training.
+        verify: compare every file with its digest in the manifest, replay a canary prompt and
+            compare its scores with those recorded in training.
 
     Raises:
         HubNotFoundError, HubRefusedError, HubUnreachableError: it could not be fetched.
         AdapterMismatchError: other base, other prompt, tensors that do not fit, an adapter that
             does nothing, or a canary that sings differently.
     """
-    from peft import PeftModel
-
     folder, commit = fetch(str(reference), revision=revision, needs="adapter_config.json")
     record = read_record(folder)
     contract = PromptContract.from_dict(record["contract"])
@@ -130,6 +132,8 @@ def load_adapter(
             fix="Fetch the adapter again; do not edit fin_qlora.json.",
         )
     _check_lineage(folder, record)
+    if verify:
+        _check_files(folder, name=str(reference))
     trained_on = record["base"]
     where, identity = locate_base(
         str(base or trained_on["id"]), revision=None if base else trained_on["revision"]
@@ -144,6 +148,8 @@ def load_adapter(
     trained_in: Quantization = record["quantization"]
     used: Quantization = trained_in if quantization == "auto" else quantization
     model = load_model(where, quantization=used)
+    from peft import PeftModel  # after fetch, which first sets what its libraries read once
+
     peft_model = PeftModel.from_pretrained(model, str(folder))
     check_loaded(peft_model, folder)
     peft_model.eval()
@@ -153,6 +159,7 @@ def load_adapter(
         task=record["task"],
         contract=contract,
         base=identity,
+        quantization=used,
         revision=commit,
     )
     if verify and used == trained_in:
@@ -176,6 +183,15 @@ def replay_canaries(adapter: Adapter, canaries: list[dict[str, Any]], *, name: s
                 f"is off by {worst:.3f} (allowed {CANARY_TOLERANCE}).",
                 fix="Fetch adapter and base again; verify=False loads it all the same.",
             )
+
+
+def _check_files(folder: Path, *, name: str) -> None:
+    findings = verify_files(folder) if (folder / MANIFEST).is_file() else []
+    if findings:
+        raise AdapterMismatchError(
+            f"'{name}' is not what was trained: {' '.join(findings)}",
+            fix="Fetch the adapter again; verify=False loads it all the same.",
+        )
 
 
 def _check_lineage(folder: Path, record: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import UsageError
+from ..errors import TruncatedAnswerError, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from ..prompts import PromptContract
 
 Progress = Callable[[int], None]
+
+#: Most places in the attention masks of one batch (rows x width x width); 8 bytes each at most.
+MASK_BUDGET = 32 * 1024 * 1024
+
+#: Settings by which some architectures scale or cap their logits after the head.
+_LOGIT_SETTINGS = (
+    "final_logit_softcapping",
+    "lm_head_multiplier",
+    "logit_scale",
+    "logits_scaling",
+    "output_multiplier",
+)
 
 
 @torch.inference_mode()
@@ -52,12 +64,14 @@ def score_labels(
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     scores: dict[int, dict[str, float]] = {}
     causal = model.get_base_model() if hasattr(model, "peft_config") else model
+    _check_model(causal)
+    _check_lengths(prompts, answers, causal.config.max_position_embeddings)
+    added = sum(len(answer) - 1 for answer in answers)
     training = model.training
     model.eval()
     try:
         with _masked_attention(causal):
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
+            for rows in _batches(order, [len(p) + added for p in prompts], batch_size):
                 batch = _batch([prompts[i] for i in rows], answers)
                 totals = _log_likelihoods(causal, batch, answers)
                 for i, row in zip(rows, totals.softmax(-1).tolist(), strict=True):
@@ -67,6 +81,42 @@ def score_labels(
     finally:
         model.train(training)
     return [scores[i] for i in range(len(inputs))]
+
+
+def _check_model(causal: Any) -> None:
+    """Refuse a model that does more to its logits than the head: its scores would be wrong."""
+    for setting in _LOGIT_SETTINGS:
+        if getattr(causal.config, setting, None) not in (None, 1, 1.0):
+            raise UsageError(
+                f"The base model '{causal.config.model_type}' changes its logits by '{setting}', "
+                "which label scoring does not know.",
+                fix="Use a Llama-like base.",
+            )
+
+
+def _check_lengths(prompts: list[list[int]], answers: list[list[int]], limit: int) -> None:
+    room = limit - max(map(len, answers))
+    for number, prompt in enumerate(prompts, start=1):
+        if len(prompt) > room:
+            raise TruncatedAnswerError(
+                f"Input {number} has {len(prompt)} tokens; with the answer, the base model reads "
+                f"at most {room}.",
+                fix="Shorten the text.",
+            )
+
+
+def _batches(order: list[int], widths: list[int], batch_size: int) -> Iterator[list[int]]:
+    """Cut rows, shortest first, into batches whose masks fit: fewer rows where they are long."""
+    batch: list[int] = []
+    for row in order:
+        if batch and (
+            len(batch) == batch_size or (len(batch) + 1) * widths[row] ** 2 > MASK_BUDGET
+        ):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def _batch(prompts: list[list[int]], answers: list[list[int]]) -> dict[str, torch.Tensor]:

@@ -6,22 +6,24 @@ import importlib.util
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..errors import (
     ContractError,
     MissingDependencyError,
     MissingFileError,
-    UsageError,
+    UnknownNameError,
 )
 from ..files import sha256_bytes, sha256_file
 from .repository import fetch
 from .tiny import TINY_ID, tiny_base_path
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Quantization = Literal["4bit", "8bit", "none"]
+#: 4bit is NF4 with double quantisation; the others say what they do differently.
+Quantization = Literal["4bit", "4bit-single", "4bit-fp4", "4bit-fp4-single", "8bit", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +97,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(folder: Path, *, quantization: Quantization, **options: Any) -> PreTrainedModel:
-    """Load the base in bfloat16, or quantised to 4-bit NF4 (double) or 8-bit.
+def load_model(
+    folder: Path, *, quantization: Quantization, device: torch.device | None = None, **options: Any
+) -> PreTrainedModel:
+    """Load the base in bfloat16, or quantised to 4 or 8 bits.
+
+    It goes to ``device``, or without one to this process's GPU, if there is any.
 
     On a CPU the 4-bit layers are kept from repacking themselves for inference: with AVX512-BF16
     that would stop gradients after the first evaluation without a word (bitsandbytes 0.50).
@@ -108,7 +114,8 @@ def load_model(folder: Path, *, quantization: Quantization, **options: Any) -> P
     if config is not None:
         options["quantization_config"] = config
     if torch.cuda.is_available():
-        options.setdefault("device_map", {"": torch.cuda.current_device()})
+        place = torch.cuda.current_device() if device is None else device
+        options.setdefault("device_map", {"": place})
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.bfloat16, trust_remote_code=False, **options
     )
@@ -120,11 +127,8 @@ def quantization_config(quantization: Quantization) -> Any:
     """Return the bitsandbytes configuration of a quantisation, or None for 16-bit."""
     if quantization == "none":
         return None
-    if quantization not in ("4bit", "8bit"):
-        raise UsageError(
-            f"The quantization '{quantization}' does not exist.",
-            fix="Use '4bit', '8bit' or 'none'.",
-        )
+    if quantization not in get_args(Quantization):
+        raise UnknownNameError("quantization", quantization, get_args(Quantization))
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MissingDependencyError(
             "bitsandbytes is not installed.", fix="Install it, or use quantization 'none'."
@@ -136,8 +140,8 @@ def quantization_config(quantization: Quantization) -> Any:
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
+        bnb_4bit_quant_type="fp4" if "fp4" in quantization else "nf4",
+        bnb_4bit_use_double_quant="single" not in quantization,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
 

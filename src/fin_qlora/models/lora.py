@@ -38,9 +38,10 @@ def save_weights(model: PeftModel, folder: Path) -> None:
 
     state = {
         name: tensor.detach().to("cpu", torch.bfloat16).contiguous()
-        for name, tensor in get_peft_model_state_dict(model).items()
+        for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
     }
-    model.save_pretrained(folder, safe_serialization=True, state_dict=state)
+    # "auto" would ask the hub for the base's configuration
+    model.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
 
 
 def check_loaded(model: PeftModel, folder: Path) -> None:
@@ -54,11 +55,12 @@ def check_loaded(model: PeftModel, folder: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(folder / WEIGHTS, framework="pt") as stored:
-        names = list(stored.keys())  # noqa: SIM118 (not a mapping)
+        names = list(stored.keys())  # it is no mapping
         shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in names}
         nonzero = any(bool(stored.get_tensor(name).any()) for name in shapes if "lora_B" in name)
     expected = {
-        name: tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(model).items()
+        name: tuple(tensor.shape)
+        for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
     }
     if shapes != expected:
         odd = sorted(set(shapes.items()) ^ set(expected.items()))

@@ -71,6 +71,8 @@ def fill(row: Row | str, *, instruction: str, input_template: str) -> Question:
     although the instruction names fields.
     """
     if isinstance(row, str):
+        if not row.strip():
+            raise ContractError("A text is empty.", fix="Give every input some text.")
         unsaid = [name for name in template_fields(instruction) if name != "text"]
         if unsaid:
             raise ContractError(
@@ -78,6 +80,12 @@ def fill(row: Row | str, *, instruction: str, input_template: str) -> Question:
                 fix=f"Give a row with the fields {['text', *unsaid]}.",
             )
         return Question(instruction.format_map({"text": row}), row.strip())
+    for name in template_fields(instruction, input_template):
+        if name in row and (not isinstance(row[name], str) or not row[name].strip()):
+            raise ContractError(
+                f"The field '{name}' of a row is {row[name]!r}, which is no text.",
+                fix="Give every input its text.",
+            )
     try:
         return Question(instruction.format_map(row), input_template.format_map(row).strip())
     except KeyError:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ContractError
-from ..prompts import PLAIN_SHAPE, Form, PromptContract
+from ..prompts import Form, PromptContract
 from ..tasks import Task, get, names
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
+
+#: Where the per-row results lie, with the text of every row.
+ROWS = "eval/"
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FORMS: tuple[Form, ...] = ("plain", "chat")
@@ -53,6 +57,7 @@ def card(
         _data(manifest),
         _training(manifest),
         _limits(manifest),
+        _texts(manifest),
         _provenance(manifest),
     ]
     front = metadata(manifest, task=task, repo_id=repo_id).to_yaml()
@@ -154,15 +159,16 @@ def _loading(repo_id: str, contract: PromptContract, manifest: Mapping[str, Any]
 
 
 def _prompt(contract: PromptContract) -> str:
+    row = {name: f"{{{name}}}" for name in ("text", *contract.fields)}
     if contract.form == "chat":
         where = "One user turn of the base's chat template, then the label and the end of turn:"
-        text = f"{contract.instruction}\n\n{contract.input_template}"
+        text = "\n\n".join(contract.render(row))
     else:
         where = (
             "The begin token, this text, then one blank, the label and the end token. There is no "
             "blank after `Answer:`."
         )
-        text = PLAIN_SHAPE.format(instruction=contract.instruction, input=contract.input_template)
+        text = contract.prompt_text(row)
     return f"## Prompt\n\n{where}\n\n```text\n{text}\n```"
 
 
@@ -246,6 +252,25 @@ def _limits(manifest: Mapping[str, Any]) -> str:
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
+def _texts(manifest: Mapping[str, Any]) -> str:
+    """Say which texts of the data a reader of the repository gets to see."""
+    count = manifest["data"]["evaluation_rows"]
+    rows = (
+        f"`{ROWS}` holds the text, the label and the scores of all {count:,} evaluation rows, and "
+        if _has_rows(manifest)
+        else f"The texts of the {count:,} evaluation rows are not published with it, but "
+    )
+    return (
+        f"## Texts of the data in this repository\n\n{rows}"
+        "`fin_qlora.json` holds the text of up to eight of them, which are asked again when the "
+        "adapter is loaded. Who may read this repository may read them."
+    )
+
+
+def _has_rows(manifest: Mapping[str, Any]) -> bool:
+    return any(name.startswith(ROWS) for name in manifest["files"])
+
+
 def _provenance(manifest: Mapping[str, Any]) -> str:
     base = manifest["base"]
     versions = ", ".join(
@@ -256,7 +281,6 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
         f"Base weights `{base['digest']}` · prompt contract `{manifest['contract_digest']}` · "
         f"seed {manifest['seed']} · {manifest['created']}\n\n"
         f"Versions: {versions}.\n\n"
-        f"```sh\n{' '.join(manifest['command'])}\n```\n\n"
-        "`manifest.json` has the digest of every file, and `eval/` the score of every row; "
-        "`fin-qlora verify FOLDER` checks them."
+        f"```sh\n{shlex.join(manifest['command'])}\n```\n\n"
+        "`manifest.json` has the digest of every file; `fin-qlora verify FOLDER` checks them."
     )

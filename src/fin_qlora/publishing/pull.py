@@ -12,7 +12,12 @@ from .hub import client, hub_errors, split_reference
 
 
 def pull(
-    repo_id: str, folder: str | Path, *, revision: str | None = None, token: str | None = None
+    repo_id: str,
+    folder: str | Path,
+    *,
+    revision: str | None = None,
+    force: bool = False,
+    token: str | None = None,
 ) -> Path:
     """Download an adapter repository into ``folder`` and verify every file against its manifest.
 
@@ -20,14 +25,18 @@ def pull(
     after training; otherwise nothing is left and an older ``folder`` stays as it is. Returns the
     folder.
 
+    Args:
+        force: replace ``folder`` also where it is neither empty nor an adapter with its manifest.
+
     Raises:
+        UsageError: no hub is named, or ``folder`` is something else.
         DataError: the repository has no evidence, or a file is not what the manifest says.
         HubError: the hub is away, refuses, or has no such repository or revision.
     """
     name, at = split_reference(repo_id)
     target = Path(folder)
     api = client(token=token)
-    with directory_in_place(target) as beside:
+    with directory_in_place(target, known_by=None if force else MANIFEST) as beside:
         with hub_errors(name, revision=revision or at, place=target):
             api.snapshot_download(name, revision=revision or at, local_dir=beside)
         # the client's own book-keeping for resuming; our download is whole or not there

@@ -10,7 +10,7 @@ from ..errors import AdapterMismatchError, DataError, HubNotFoundError, MissingF
 from ..evidence import MANIFEST, RECORD, check, read_manifest, read_record, verify_files
 from ..files import sha256_bytes
 from ..prompts import PromptContract
-from .card import card
+from .card import ROWS, card
 from .hub import client, split_reference
 from .upload import Content, Published, upload, weights_digest_on_hub
 
@@ -29,6 +29,7 @@ def push(
     tag: str | None = None,
     message: str | None = None,
     allow_noncommercial: bool = False,
+    rows: bool = True,
     token: str | None = None,
 ) -> Published:
     """Publish an adapter folder with its card and evidence as one commit of ``repo_id``.
@@ -41,6 +42,8 @@ def push(
         private: refuse to publish into a public repository, and create a private one.
         tag: a name for the commit.
         allow_noncommercial: publish although the data's licence forbids commercial use.
+        rows: also publish ``eval/``, which holds the text of every row that was scored. The few
+            canaries in ``fin_qlora.json`` are published in any case: loading replays them.
 
     Raises:
         MissingFileError: there is no folder, manifest or record.
@@ -54,6 +57,8 @@ def push(
     name, _ = split_reference(repo_id)
     api = client(token=token)
     identity = _base_on_hub(api, manifest["base"], base)
+    if not rows:
+        manifest = _without_rows(manifest)
     files: dict[str, Content] = {path: source / path for path in manifest["files"]}
     if identity != manifest["base"]:
         manifest = _rebased(source, files, manifest, record, identity)
@@ -146,6 +151,11 @@ def _rebased(
     changed = {**manifest, "base": identity, "files": {**manifest["files"], **digests}}
     check(changed, schema="manifest", place=MANIFEST)
     return changed
+
+
+def _without_rows(manifest: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: sha for name, sha in manifest["files"].items() if not name.startswith(ROWS)}
+    return {**manifest, "files": kept}
 
 
 def _json_bytes(value: Any) -> bytes:

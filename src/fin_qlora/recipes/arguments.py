@@ -12,11 +12,12 @@ import yaml
 from trl import ModelConfig, TrlParser
 
 from ..errors import UsageError, nearest
-from ..files import shipped
+from ..models.base import Quantization
 from ..models.tiny import TINY_ID
 from ..prompts import Form, OnOverlong
 from ..training import FinSFTConfig
 from .catalogue import recipe_path
+from .refused import refuse
 
 
 @dataclass
@@ -64,6 +65,13 @@ class BaseArguments(ModelConfig):
         default=None, metadata={"help": "Branch, tag or commit of the base model."}
     )
     use_peft: bool = field(default=True, metadata={"help": "Train a LoRA adapter."})
+    dtype: str | None = field(
+        default="bfloat16",
+        metadata={"help": "Precision in which the base is computed: bfloat16, and no other."},
+    )
+    use_bnb_nested_quant: bool = field(
+        default=True, metadata={"help": "Quantise the scales of a 4-bit base as well."}
+    )
     lora_r: int = field(default=4, metadata={"help": "LoRA rank."})
     lora_alpha: int = field(default=32, metadata={"help": "LoRA alpha."})
     lora_dropout: float = field(default=0.1, metadata={"help": "LoRA dropout."})
@@ -80,6 +88,17 @@ class BaseArguments(ModelConfig):
         if not self.use_peft:
             raise UsageError("use_peft is false.", fix="fin-qlora trains adapters only.")
         super().__post_init__()
+
+    @property
+    def quantization(self) -> Quantization:
+        """How the base is loaded."""
+        if self.load_in_8bit:
+            return "8bit"
+        if not self.load_in_4bit:
+            return "none"
+        if self.bnb_4bit_quant_type == "fp4":
+            return "4bit-fp4" if self.use_bnb_nested_quant else "4bit-fp4-single"
+        return "4bit" if self.use_bnb_nested_quant else "4bit-single"
 
 
 Arguments = tuple[ClassificationArguments, FinSFTConfig, BaseArguments]
@@ -114,14 +133,19 @@ def parse(arguments: list[str] | None = None) -> Arguments:
         name = path.stem
         _check_recipe(path, known)
     try:
-        parsed = parser.parse_args_and_config(_named_deepspeed(given))
+        *parsed, stray = parser.parse_args_and_config(given, return_remaining_strings=True)
     except (ValueError, TypeError) as error:
         raise UsageError(f"The settings do not fit: {str(error).splitlines()[0]}") from error
+    if stray:
+        raise UsageError(f"'{stray[0]}' belongs to no flag.", fix="Write --FLAG VALUE.")
     run, training, base = parsed
+    refuse((training, base))
     if not run.task:
         raise UsageError("No task is named.", fix="Set `task:` in the recipe or pass --task.")
     if training.output_dir in (None, "trainer_output"):
         training.output_dir = str(Path("runs") / (name or run.task))
+    if str(training.resume_from_checkpoint).lower() in ("true", "false"):
+        training.resume_from_checkpoint = str(training.resume_from_checkpoint).lower() == "true"
     return run, training, base
 
 
@@ -131,11 +155,24 @@ def _split_config(item: str) -> list[str]:
 
 def _check_flags(given: list[str], known: set[str]) -> None:
     for item in given:
-        if not item.startswith("--"):
+        if not item.startswith("-") or _is_number(item):
             continue
-        flag = item[2:].split("=", 1)[0].replace("-", "_")
-        if flag not in known | {"config", "help"} and not _is_negated(flag, known):
-            raise UsageError(f"There is no flag '--{flag}'.", fix=_did_you_mean(flag, known, "--"))
+        name = item.split("=", 1)[0]
+        flag = name.lstrip("-").replace("-", "_")
+        right = flag in known | {"config", "help"} or _is_negated(flag, known)
+        if not right or not item.startswith("--"):
+            if item in ("-h", "-"):
+                continue
+            shown = "--" + flag if item.startswith("--") else name
+            raise UsageError(f"There is no flag '{shown}'.", fix=_did_you_mean(flag, known, "--"))
+
+
+def _is_number(item: str) -> bool:
+    try:
+        float(item)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_negated(flag: str, known: set[str]) -> bool:
@@ -158,7 +195,8 @@ def _check_recipe(path: Path, known: set[str]) -> None:
             raise UsageError(
                 f"'{path}' sets '{key}', which does not exist.", fix=_did_you_mean(key, known, "")
             )
-        if isinstance(value, bool) and bool not in types.get(key, {bool}):
+        takes_bool = bool in types.get(key, {bool}) or key == "resume_from_checkpoint"
+        if isinstance(value, bool) and not takes_bool:
             raise UsageError(
                 f"'{path}' sets '{key}' to {str(value).lower()}, but it takes no yes or no.",
                 fix=f'YAML reads a bare no, off or yes as that; quote it: {key}: "no".',
@@ -179,14 +217,3 @@ def _types() -> dict[str, set[Any]]:
 def _did_you_mean(name: str, known: set[str], prefix: str) -> str:
     close = nearest(name, known)
     return f"Did you mean '{prefix}{close}'?" if close else "See --help for all of them."
-
-
-def _named_deepspeed(given: list[str]) -> list[str]:
-    """Replace the name of a shipped DeepSpeed configuration by its path."""
-    result = list(given)
-    if "--deepspeed" in result[:-1]:
-        at = result.index("--deepspeed") + 1
-        candidate = shipped("ds_configs") / f"{result[at]}.json"
-        if candidate.is_file():
-            result[at] = str(candidate)
-    return result

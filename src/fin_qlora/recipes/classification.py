@@ -28,26 +28,29 @@ def main(arguments: list[str] | None = None) -> None:
     from ..data.encode_cache import EncodedCache
     from ..evaluation import Evaluation, evaluate_rows
     from ..evidence.cost import CostMeter
-    from ..models.base import Quantization, load_model
-    from ..models.lora import in_stored_precision
+    from ..models.base import load_model
+    from ..models.lora import in_stored_precision, trainable_parameters
     from ..tasks import get
     from ..training import FinSFTTrainer
     from ..training.adapter_folder import FinishedRun
-    from ..training.preflight import run_preflight
-    from ..training.threads import use_cores
+    from ..training.checkpoints import TrainingInterrupted, forget, resume_point, train
+    from ..training.preflight import require_space, room_for, run_preflight
+    from ..training.processes import check_world, use_cores
     from .arguments import parse
+    from .configuration import configuration
     from .progress import announce, counting, first_on_each_machine
 
     # settings
     settings, training, base = parse(arguments)
-    quantization: Quantization = (
-        "4bit" if base.load_in_4bit else "8bit" if base.load_in_8bit else "none"
-    )
     task = get(settings.task)
+    output_dir = Path(str(training.output_dir))
+    start = resume_point(training.resume_from_checkpoint, output_dir=output_dir)
 
+    check_world(training.world_size)
     use_cores(settings.cpu_threads)
 
-    # preflight: every row is encoded and checked, once on each machine
+    # preflight: there is room, and every row is encoded and checked, once on each machine
+    require_space(output_dir, room_for())
     with first_on_each_machine():
         checked = run_preflight(
             task,
@@ -74,7 +77,8 @@ def main(arguments: list[str] | None = None) -> None:
     tokenizer, rows = checked.tokenizer, checked.held_out.rows
     model = load_model(
         checked.base_folder,
-        quantization=quantization,
+        quantization=base.quantization,
+        device=training.device,
         **({"attn_implementation": base.attn_implementation} if base.attn_implementation else {}),
     )
 
@@ -88,6 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
                 task=task.name,
                 batch_size=settings.evaluation_batch_size,
                 progress=progress,
+                shared=True,
             )
 
     # train
@@ -98,31 +103,36 @@ def main(arguments: list[str] | None = None) -> None:
         processing_class=tokenizer,
         peft_config=get_peft_config(base),
     )
-    main_process = trainer.accelerator.is_main_process
-    if main_process:
-        with trainer.model.disable_adapter():
-            base_evaluation = evaluate("base")
-    trainer.accelerator.wait_for_everyone()
-    with CostMeter() as cost:
-        trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    require_space(output_dir, room_for(trainable_parameters(trainer.model)))
+    with trainer.model.disable_adapter():
+        base_evaluation = evaluate("base")
+    try:
+        with CostMeter() as cost:
+            temporary = train(trainer, start=start)
+    except TrainingInterrupted as stop:
+        announce(f"interrupted; continue with --resume_from_checkpoint {stop.checkpoint}")
+        raise
 
     # evaluate what will be published, and leave it with its evidence
-    if main_process:
-        tuned = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-        in_stored_precision(tuned)
+    tuned = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    in_stored_precision(tuned)
+    adapter_evaluation = evaluate("adapter")
+    if trainer.accelerator.is_main_process:
         finished = FinishedRun(
             preflight=checked,
             model=tuned,
-            quantization=quantization,
-            configuration=_configuration(settings, training, base, quantization),
+            quantization=base.quantization,
+            configuration=configuration(settings, training, base, quantization=base.quantization),
             seed=training.seed,
             cost=cost,
             gpus=trainer.accelerator.num_processes if torch.cuda.is_available() else 0,
             base_evaluation=base_evaluation,
-            adapter_evaluation=evaluate("adapter"),
+            adapter_evaluation=adapter_evaluation,
+            resumed=start,
         )
-        folder = Path(str(training.output_dir)) / "adapter"
+        folder = output_dir / "adapter"
         finished.write(folder)
+        forget(temporary)
         for line in _results(finished):
             announce(line)
         sys.stdout.write(f"{folder}\n")
@@ -160,39 +170,6 @@ def _results(finished: Any) -> list[str]:
         f"adapter  accuracy {tuned.accuracy:.4f}  weighted F1 {tuned.weighted_f1:.4f}",
         f"trained in {finished.cost.seconds:.1f} s",
     ]
-
-
-def _configuration(settings: Any, training: Any, base: Any, quantization: str) -> dict[str, Any]:
-    return {
-        "form": settings.form,
-        "shots": settings.shots,
-        "shots_seed": settings.shots_seed,
-        "on_overlong": settings.on_overlong,
-        "quantization": quantization,
-        "lora_r": base.lora_r,
-        "lora_alpha": base.lora_alpha,
-        "lora_dropout": base.lora_dropout,
-        "lora_target_modules": sorted(base.lora_target_modules or []),
-        "use_rslora": base.use_rslora,
-        "use_dora": base.use_dora,
-        "learning_rate": training.learning_rate,
-        "lr_scheduler_type": str(
-            getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)
-        ),
-        "warmup_steps": training.warmup_steps,
-        "weight_decay": training.weight_decay,
-        "max_grad_norm": training.max_grad_norm,
-        "optim": str(getattr(training.optim, "value", training.optim)),
-        "num_train_epochs": training.num_train_epochs,
-        "max_steps": training.max_steps,
-        "per_device_train_batch_size": training.per_device_train_batch_size,
-        "gradient_accumulation_steps": training.gradient_accumulation_steps,
-        "world_size": training.world_size,
-        "max_length": training.max_length,
-        "adapter_dtype": training.adapter_dtype,
-        "bf16": training.bf16,
-        "synthetic_seed": settings.synthetic_seed,
-    }
 
 
 if __name__ == "__main__":

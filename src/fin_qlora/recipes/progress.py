@@ -38,7 +38,14 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     from tqdm import tqdm
 
     often = 0.2 if sys.stderr.isatty() else 5.0  # a log file needs no animation
-    with tqdm(total=total, desc=what, unit="row", file=sys.stderr, mininterval=often) as bar:
+    with tqdm(
+        total=total,
+        desc=what,
+        unit="row",
+        file=sys.stderr,
+        mininterval=often,
+        disable=not PartialState().is_main_process,
+    ) as bar:
 
         def move(done: int) -> None:
             bar.update(done - bar.n)

@@ -1,5 +1,9 @@
 """Fine-tuning: TRL's SFTTrainer without its traps."""
 
+from ..offline import quiet_environment
+
+quiet_environment()  # before anything below loads the libraries that read it
+
 from .collator import XBRLMultiTaskCollator
 from .config import FinSFTConfig
 from .trainer import FinSFTTrainer

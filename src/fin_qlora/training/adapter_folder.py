@@ -5,19 +5,21 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..evaluation import Evaluation
 from ..evidence import write_manifest, write_record
+from ..evidence.command import published_command
 from ..evidence.cost import CostMeter
 from ..evidence.environment import machine, versions
 from ..files import directory_in_place, write_json
 from ..models.base import Quantization
 from ..models.lora import WEIGHTS, save_weights, trainable_parameters
 from .canaries import record_canaries
+from .checkpoints import ResumePoint
 from .preflight import Preflight
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class FinishedRun:
     gpus: int
     base_evaluation: Evaluation
     adapter_evaluation: Evaluation
+    resumed: ResumePoint | None = None
 
     def write(self, folder: Path) -> None:
         """Write the adapter's folder: weights, tokenizer, record, results and manifest."""
@@ -79,7 +82,9 @@ class FinishedRun:
             "schema": 1,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "fin_qlora": __version__,
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": published_command(
+                sys.argv, known={preflight.base.id} if preflight.base.revision else ()
+            ),
             "task": preflight.task.name,
             "synthetic": preflight.task.synthetic,
             "licence": preflight.task.licence.name,
@@ -106,11 +111,7 @@ class FinishedRun:
             "seed": self.seed,
             "versions": versions(),
             "machine": machine(),
-            "cost": self.cost.to_dict(
-                gpus=self.gpus,
-                adapter_bytes=adapter_bytes,
-                trainable=trainable_parameters(self.model),
-            ),
+            "cost": self._cost(adapter_bytes),
             "evaluation": {
                 "rows": scores.n,
                 "majority": scores.majority,
@@ -119,6 +120,20 @@ class FinishedRun:
                 "confusion": scores.confusion,
             },
         }
+
+    def _cost(self, adapter_bytes: int) -> dict[str, Any]:
+        """Return the cost of the whole run; ``partial`` where the time before is not known."""
+        resumed = self.resumed
+        earlier = resumed.seconds if resumed is not None else None
+        whole = replace(self.cost, seconds=self.cost.seconds + (earlier or 0.0))
+        figures = whole.to_dict(
+            gpus=self.gpus,
+            adapter_bytes=adapter_bytes,
+            trainable=trainable_parameters(self.model),
+        )
+        if resumed is not None:
+            figures |= {"resumed_from_step": resumed.step, "partial": earlier is None}
+        return figures
 
 
 def _figures(evaluation: Evaluation) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 from ..data.encode import EncodedRows, encode_rows
 from ..data.encode_cache import EncodedCache
 from ..data.table import Table, read_split, without_rows_of
-from ..errors import ContractError, UnknownLabelError, UsageError
+from ..errors import ContractError, DiskFullError, UnknownLabelError, UsageError
 from ..models.base import BaseIdentity, load_tokenizer, locate_base
 from ..prompts import OnOverlong, PromptContract, choose_shots, without_shots
 from ..tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+#: Bytes that any run may write besides its weights: tokenizer, results and records.
+ROOM = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +142,26 @@ def _with_rows(table: Table, rows: list[dict[str, str]], reason: str) -> Table:
     """Return the table with fewer rows, those that are gone counted under ``reason``."""
     gone = len(table.rows) - len(rows)
     return replace(table, rows=rows, dropped=table.dropped | {reason: gone}) if gone else table
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise DiskFullError when the disk of ``folder`` has less than ``needed`` bytes left."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise DiskFullError(
+            f"The disk of '{folder}' has {free / 2**20:,.0f} MiB left; the run may need "
+            f"{needed / 2**20:,.0f} MiB.",
+            fix="Free some space or choose another output directory.",
+        )
+
+
+def room_for(trained: int = 0) -> int:
+    """Return the bytes that a run which trains so many numbers may write before it ends."""
+    # 16 each: float32 weights and two moments in a checkpoint, the adapter, and some more
+    return ROOM + 16 * trained
 
 
 def _check_answers(

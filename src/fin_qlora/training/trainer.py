@@ -6,18 +6,22 @@ import copy
 from typing import Any, ClassVar
 
 import torch
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 from trl import SFTTrainer
 
-from ..errors import DataError, EmptyDatasetError, TruncatedAnswerError
 from ..models.base import keep_trainable
 from ..prompts.contract import IGNORED
 from .config import FinSFTConfig
+from .rows import aligned, check_template, checked, first_row, holds_conversations, is_text_pair
 
 
 class FinSFTTrainer(SFTTrainer):
     """Everything of TRL's SFTTrainer, with these differences.
 
-    - A row that would be cut, or that has nothing to train on, is an error.
+    - A row that would be cut, or that has no answer to train on, is an error.
+    - A prompt is trained on as it is asked: no token of it merges with the answer.
+    - In conversations only the assistant's turns are trained.
     - Quantised layers stay in the layout that has gradients, also after an evaluation.
     - LoRA weights are trained in ``FinSFTConfig.adapter_dtype``.
     - The head runs only at the positions that are trained, on every device.
@@ -27,26 +31,67 @@ class FinSFTTrainer(SFTTrainer):
     args: FinSFTConfig
     _tag_names: ClassVar[list[str]] = ["trl", "sft", "fin_qlora"]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        model: Any,
+        args: TrainingArguments | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        *rest: Any,
+        **options: Any,
+    ) -> None:
+        config = FinSFTConfig.of(args)
+        raw = train_dataset is not None and options.get("formatting_func") is None
+        if raw and holds_conversations(first_row(train_dataset)):
+            config = copy.copy(config)
+            config.assistant_only_loss = True
+            if isinstance(options.get("processing_class"), PreTrainedTokenizerBase):
+                check_template(options["processing_class"])
+        super().__init__(model, config, data_collator, train_dataset, *rest, **options)
         keep_trainable(self.model)
-        if not self.is_deepspeed_enabled:  # DeepSpeed keeps float32 masters of its own
-            dtype = getattr(torch, self.args.adapter_dtype)
-            for parameter in self.model.parameters():
-                if parameter.requires_grad:
-                    parameter.data = parameter.data.to(dtype)
+        self._cast_adapter()
+
+    def _cast_adapter(self) -> None:
+        """Bring the adapter to the precision that it is to be trained in."""
+        if self.is_deepspeed_enabled or not isinstance(self.model, PeftModel):
+            return  # DeepSpeed keeps float32 masters of its own
+        dtype = getattr(torch, self.args.adapter_dtype)
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                # DoRA's magnitudes move by less than bfloat16 can tell
+                kept = torch.float32 if "lora_magnitude_vector" in name else dtype
+                parameter.data = parameter.data.to(kept)
+
+    def _load_from_checkpoint(self, *args: Any, **options: Any) -> None:
+        super()._load_from_checkpoint(*args, **options)
+        self._cast_adapter()
 
     def _prepare_dataset(
-        self, dataset: Any, processing_class: Any, args: Any, packing: bool, *rest: Any
+        self,
+        dataset: Any,
+        processing_class: Any,
+        args: Any,
+        packing: bool,
+        formatting_func: Any,
+        dataset_name: str,
     ) -> Any:
-        limit = args.max_length
+        """Check every row in the order of the data, whole, before it is packed or shuffled."""
+        whole, after = copy.copy(args), copy.copy(args)
+        whole.max_length, whole.shuffle_dataset = None, False  # TRL would cut the answer
         if not packing:
-            args = copy.copy(args)
-            args.max_length = None  # TRL would cut the end of a row, which is its answer
-        prepared = super()._prepare_dataset(dataset, processing_class, args, packing, *rest)
-        if not packing and hasattr(prepared, "__len__"):
-            _check_rows(prepared, limit)
-        return prepared
+            after.max_length = None
+        if formatting_func is None and is_text_pair(first_row(dataset)):
+            dataset = aligned(dataset, tokenizer=self._tokenizer, template=self.chat_template)
+        prepared = super()._prepare_dataset(
+            dataset, processing_class, whole, False, formatting_func, dataset_name
+        )
+        prepared = checked(prepared, limit=args.max_length, tokenizer=self._tokenizer)
+        return super()._prepare_dataset(
+            prepared, processing_class, after, packing, None, dataset_name
+        )
+
+    def create_model_card(self, *args: Any, **options: Any) -> None:
+        """Write none: a card is made from an adapter's evidence, when it is published."""
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -64,8 +109,14 @@ class FinSFTTrainer(SFTTrainer):
         """Return the summed loss of the trained tokens over ``num_items_in_batch``."""
         inputs = {name: value for name, value in inputs.items() if name != "task_ids"}
         on_gpu = inputs["input_ids"].device.type == "cuda"
-        if on_gpu or return_outputs or self.aux_loss_enabled or self.args.loss_type != "nll":
-            # on a GPU, TRL's own head already skips the positions that are not trained
+        if (
+            on_gpu  # there TRL's own head already skips the positions that are not trained
+            or return_outputs
+            or self.aux_loss_enabled
+            or self.args.loss_type != "nll"
+            or self.compute_loss_func is not None
+            or self.label_smoother is not None
+        ):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs.pop("labels")
         trained = labels[:, 1:] != IGNORED
@@ -115,17 +166,3 @@ class FinSFTTrainer(SFTTrainer):
         if mode == "train":
             self._total_train_tokens += int(seen)
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
-
-
-def _check_rows(dataset: Any, limit: int | None) -> None:
-    if len(dataset) == 0:
-        raise EmptyDatasetError("The data set has no row.", fix="Check the data files.")
-    for number, row in enumerate(dataset.select_columns(["input_ids", "labels"]), start=1):
-        length = len(row["input_ids"])
-        if limit is not None and length > limit:
-            raise TruncatedAnswerError(
-                f"Row {number} has {length} tokens, more than max_length={limit}.",
-                fix=f"Set max_length to at least {length}, or shorten the row.",
-            )
-        if all(label == IGNORED for label in row["labels"]):
-            raise DataError(f"Row {number} has no trained token.", fix="Every row needs an answer.")

@@ -11,7 +11,7 @@ import pytest
 from fin_qlora.cli.main import run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evidence"))
-from adapter_folder import base_identity, write_adapter, write_base  # noqa: E402
+from adapter_folder import base_identity, write_adapter, write_base
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,14 @@ class Said:
 @pytest.fixture
 def fin_qlora(capsys, monkeypatch):
     # run() sets these for the process; the tests after this one must not notice
-    for name in ("FIN_QLORA_DEBUG", "HF_HUB_OFFLINE", "DO_NOT_TRACK", "TRL_EXPERIMENTAL_SILENCE"):
+    for name in (
+        "DO_NOT_TRACK",
+        "FIN_QLORA_DEBUG",
+        "HF_HUB_DISABLE_PROGRESS_BARS",
+        "HF_HUB_DISABLE_UPDATE_CHECK",
+        "HF_HUB_OFFLINE",
+        "TRL_EXPERIMENTAL_SILENCE",
+    ):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 

@@ -49,24 +49,28 @@ def test_push_is_private_unless_told(fin_qlora, calls):
         "tag": "v2",
         "message": "text",
         "allow_noncommercial": False,
+        "rows": True,
     }
     assert (second["private"], second["allow_noncommercial"]) == (False, True)
+    fin_qlora("push", "a", "demo/x", "--without-rows")
+    assert calls[2][2]["rows"] is False
 
 
 def test_a_base_is_pushed_as_one(fin_qlora, calls):
     assert fin_qlora("push", "b", "demo/b", "--as-base").code == 0
     assert calls[0][0] == "push_base"
-    said = fin_qlora("push", "b", "demo/b", "--as-base", "--base", "demo/c")
-    assert said.code == 2
-    assert "about adapters" in said.err
+    for flags in (("--base", "demo/c"), ("--without-rows",)):
+        said = fin_qlora("push", "b", "demo/b", "--as-base", *flags)
+        assert said.code == 2
+        assert "about adapters" in said.err
 
 
 def test_pull_goes_into_a_folder_of_that_name(fin_qlora, calls):
     said = fin_qlora("pull", "demo/x@v1", "--format", "json")
     assert json.loads(said.out) == {"repo": "demo/x", "folder": "x", "verified": True}
-    assert calls == [("pull", ("demo/x@v1", Path("x")), {"revision": None})]
-    fin_qlora("pull", "demo/x", "here", "--revision", "v1")
-    assert calls[1][1:] == (("demo/x", Path("here")), {"revision": "v1"})
+    assert calls == [("pull", ("demo/x@v1", Path("x")), {"revision": None, "force": False})]
+    fin_qlora("pull", "demo/x", "here", "--revision", "v1", "--force")
+    assert calls[1][1:] == (("demo/x", Path("here")), {"revision": "v1", "force": True})
 
 
 def test_no_hub_named_is_a_usage_error(fin_qlora, adapter, monkeypatch):

@@ -82,12 +82,18 @@ def test_the_later_format_wins(fin_qlora):
     [
         (["trian", "x"], "No such command 'trian'. Did you mean 'train'?"),
         (["recipes", "shwo", "x"], "Did you mean 'show'?"),
-        (["evaluate", "m", "--datadir", "d"], "There is no flag '--datadir'. Did you mean '--data-dir'"),
+        (
+            ["evaluate", "m", "--datadir", "d"],
+            "There is no flag '--datadir'. Did you mean '--data-dir'",
+        ),
         (["evaluate", "m", "--zzz", "d"], "There is no flag '--zzz'. See --help."),
         (["evaluate", "m", "--split", "dev"], "'dev' is not one of 'train', 'test'."),
         (["--format", "yaml", "tasks", "ls"], "'yaml' is none of human, json, quiet."),
         (["pull"], "Missing argument 'REPO'."),
-        (["recipes", "show", "classification/tfns-tiny-4bit-r5"], "Did you mean 'classification/tfns"),
+        (
+            ["recipes", "show", "classification/tfns-tiny-4bit-r5"],
+            "Did you mean 'classification/tfns",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence_with_the_right_spelling(

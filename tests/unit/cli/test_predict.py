@@ -63,7 +63,11 @@ def test_a_terminal_is_not_waited_for(fin_qlora, loaded, monkeypatch):
     ("name", "content", "expected"),
     [
         ("a.txt", "tiny\n\n enormous \n", ["tiny", "enormous"]),
-        ("a.jsonl", '{"text": "tiny", "entity": "x"}\n"enormous"\n', [{"text": "tiny", "entity": "x"}, "enormous"]),
+        (
+            "a.jsonl",
+            '{"text": "tiny", "entity": "x"}\n"enormous"\n',
+            [{"text": "tiny", "entity": "x"}, "enormous"],
+        ),
         ("a.csv", 'text,entity\n"ti\nny",x\n', [{"text": "ti\nny", "entity": "x"}]),
     ],
 )

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 import threading
@@ -10,7 +11,8 @@ import time
 import psutil
 import pytest
 
-from fin_qlora.cli.processes import run_program, termination_as_interrupt
+from fin_qlora.cli.processes import run_program
+from fin_qlora.exits import termination_as_interrupt
 
 
 def program(text):
@@ -71,7 +73,12 @@ def test_an_interrupt_lets_the_worker_leave_its_checkpoint(stop):
 
 def test_a_program_that_ignores_the_interrupt_is_killed(monkeypatch):
     monkeypatch.setattr("fin_qlora.cli.processes.GRACE", 0.2)
-    deaf = "import signal,time; signal.signal(2, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    deaf = """
+        import signal, time
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("up", flush=True)
+        time.sleep(60)
+    """
 
     def interrupt(_line):
         raise KeyboardInterrupt
@@ -82,8 +89,30 @@ def test_a_program_that_ignores_the_interrupt_is_killed(monkeypatch):
     assert time.monotonic() - begun < 20
 
 
-def test_sigterm_is_what_it_was_afterwards():
-    before = signal.getsignal(signal.SIGTERM)
+PROGRAM = f"""
+import os, sys
+from fin_qlora.cli.processes import run_program
+from fin_qlora.exits import termination_as_interrupt
+try:
     with termination_as_interrupt():
-        assert signal.getsignal(signal.SIGTERM) is not before
-    assert signal.getsignal(signal.SIGTERM) is before
+        run_program([sys.executable, "-c", {LAUNCHER!r}], environment=os.environ, on_line=print)
+except KeyboardInterrupt:
+    sys.exit("unwound")
+"""
+
+
+def test_sigterm_twice_in_a_row_still_stops_everything():
+    command = [sys.executable, "-u", "-c", PROGRAM]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert len(started) == 2
+        for _ in range(3):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.01)
+        assert process.stderr.read() == "unwound\n"
+    assert not [child for child in started if child.is_running()]

@@ -1,7 +1,6 @@
 """`fin-qlora train` shows and runs accelerate launch, and ends with the recipe's own exit code."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ TFNS = "classification/tfns-tiny-4bit-r4"
 @pytest.fixture
 def launched(monkeypatch, adapter):
     """What was launched; the program prints the adapter's folder unless told otherwise."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
     calls = []
 
     def run(self, *, on_line, environment=None):
@@ -56,11 +56,35 @@ def test_quiet_prints_the_folder_alone(fin_qlora, launched, adapter):
     assert (said.out, said.err) == (f"{adapter}\n", "")
 
 
-def test_a_dry_run_prints_the_plan_and_trains_nothing(fin_qlora, launched):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (TFNS, "--dry-run"),
+        (TFNS, "--dry_run", "true"),
+        (TFNS, "--dry-run=True"),
+        ("--dry_run", "true", TFNS),
+        ("--dry-run", TFNS),
+    ],
+    ids=" ".join,
+)
+def test_a_dry_run_prints_the_plan_and_trains_nothing(fin_qlora, launched, arguments):
     launched[0].prints = ["{", '  "task": "tfns"', "}"]
-    said = fin_qlora("train", TFNS, "--dry_run")
+    said = fin_qlora("train", *arguments)
     assert json.loads(said.out) == {"task": "tfns"}
     assert list(launched[1].flags) == ["--dry_run", "true"]
+
+
+@pytest.mark.parametrize("no", [("--dry_run", "false"), ("--dry-run=no",)])
+def test_a_dry_run_that_is_switched_off(fin_qlora, launched, adapter, no):
+    said = fin_qlora("train", TFNS, *no, "--load_in_4bit", "true")
+    assert said.out == f"{adapter}\n"
+    assert list(launched[1].flags) == ["--load_in_4bit", "true"]
+
+
+def test_a_dry_run_that_is_neither(fin_qlora, launched):
+    said = fin_qlora("train", TFNS, "--dry_run=maybe")
+    assert (said.code, len(launched)) == (2, 1)
+    assert "neither true nor false" in said.err
 
 
 def test_the_exit_code_of_the_recipe_is_ours(fin_qlora, launched):
@@ -89,15 +113,14 @@ def test_a_wrong_name_is_found_before_anything_starts(
     assert len(launched) == 1
 
 
-def test_the_profile_and_the_threads_are_accelerates_own_flags(monkeypatch):
+def test_the_profile_is_accelerates_and_the_threads_are_the_recipes(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    arguments = Launch(recipe=TFNS, profile="cpu-ddp-2").arguments()
+    arguments = Launch(recipe=TFNS, profile="cpu-ddp-2", flags=["--cpu_threads", "1"]).arguments()
     assert Path(arguments[arguments.index("--config_file") + 1]).name == "cpu-ddp-2.yaml"
-    assert arguments[arguments.index("--num_cpu_threads_per_process") + 1] == "3"
+    # accelerate would overwrite the variable; the user's own flag comes last and wins
+    assert arguments[-4:] == ["--cpu_threads", "3", "--cpu_threads", "1"]
     monkeypatch.delenv("OMP_NUM_THREADS")
-    arguments = Launch(recipe=TFNS).arguments()
-    threads = arguments[arguments.index("--num_cpu_threads_per_process") + 1]
-    assert int(threads) == len(os.sched_getaffinity(0))
+    assert Launch(recipe=TFNS).arguments()[-2:] == ["--config", TFNS]
 
 
 @pytest.mark.parametrize(("told", "expected"), [("4", 4), ("", 1), (None, 1)])

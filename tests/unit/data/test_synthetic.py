@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 import pytest
+
 from fin_qlora.data import synthetic, synthetic_wordings
 from fin_qlora.errors import DataError, UsageError
 

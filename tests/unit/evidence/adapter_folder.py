@@ -1,4 +1,4 @@
-"""An adapter folder as training leaves it, without training: for tests of evidence and publishing."""
+"""An adapter folder as training leaves it, without training."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def write_adapter(
     (folder / "eval" / f"{task}-base.parquet").write_bytes(b"PAR1 base")
     (folder / "eval" / f"{task}-adapter.parquet").write_bytes(b"PAR1 adapter")
     write_record(folder, record(base=base, contract=contract, task=task))
-    write_manifest(folder, manifest(base=base, contract=contract, task=chosen) | {
-        "noncommercial": noncommercial
-    })
+    write_manifest(
+        folder,
+        manifest(base=base, contract=contract, task=chosen) | {"noncommercial": noncommercial},
+    )
     return folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from adapter_folder import base_identity, write_adapter, write_base  # noqa: E402
+from adapter_folder import base_identity, write_adapter, write_base
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from fin_qlora import FinSFTConfig, FinSFTTrainer, load_adapter, tasks
 from fin_qlora.errors import AdapterMismatchError, MissingFileError
 from fin_qlora.evaluation import evaluate_rows
-from fin_qlora.evidence import verify_files
+from fin_qlora.evidence import verify_files, write_manifest
 from fin_qlora.evidence.cost import CostMeter
 from fin_qlora.models.base import load_model
 from fin_qlora.models.lora import WEIGHTS, in_stored_precision
@@ -99,6 +99,18 @@ def change(path: Path, **values) -> None:
     path.write_text(json.dumps(content | values), encoding="utf-8")
 
 
+def write_weights(folder: Path, make) -> None:
+    """Change the weights, and the manifest with them, as one would who covers his tracks."""
+    stored = load_file(folder / WEIGHTS)
+    save_file(make(stored), folder / WEIGHTS, {"format": "pt"})
+    sign(folder)
+
+
+def sign(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    write_manifest(folder, manifest)
+
+
 def test_it_predicts_what_the_trained_model_did(finished):
     run, folder = finished
     adapter = load_adapter(folder)
@@ -154,17 +166,13 @@ def test_an_adapter_of_another_base_is_refused(folder, small_base, tmp_path):
 
 
 def test_an_adapter_that_does_nothing_is_refused(folder):
-    weights = load_file(folder / WEIGHTS)
-    dead = {k: v * 0 if "lora_B" in k else v for k, v in weights.items()}
-    save_file(dead, folder / WEIGHTS, {"format": "pt"})
+    write_weights(folder, lambda w: {k: v * 0 if "lora_B" in k else v for k, v in w.items()})
     with pytest.raises(AdapterMismatchError, match="every B matrix is zero"):
         load_adapter(folder)
 
 
 def test_an_adapter_with_a_missing_tensor_is_refused(folder):
-    weights = load_file(folder / WEIGHTS)
-    weights.pop(sorted(weights)[0])
-    save_file(weights, folder / WEIGHTS, {"format": "pt"})
+    write_weights(folder, lambda w: {k: w[k] for k in sorted(w)[1:]})
     # PEFT itself only warns of it
     with (
         pytest.warns(UserWarning, match="missing adapter keys"),
@@ -173,25 +181,33 @@ def test_an_adapter_with_a_missing_tensor_is_refused(folder):
         load_adapter(folder)
 
 
-def test_swapped_weights_do_not_sing(folder):
+def test_changed_weights_are_refused_by_their_digest(folder):
     weights = load_file(folder / WEIGHTS)
-    changed = {k: -100 * v if "lora_B" in k else v for k, v in weights.items()}
-    save_file(changed, folder / WEIGHTS, {"format": "pt"})
-    with pytest.raises(AdapterMismatchError, match="does not answer as it did"):
+    noise = {k: v + torch.randn_like(v) * 1e-3 for k, v in weights.items()}
+    save_file(noise, folder / WEIGHTS, {"format": "pt"})
+    with pytest.raises(AdapterMismatchError, match=r"adapter_model\.safetensors' has changed"):
         load_adapter(folder)
     assert load_adapter(folder, verify=False).task == "tfns"
+
+
+def test_weights_that_do_not_sing_are_refused_whatever_the_manifest_says(folder):
+    write_weights(folder, lambda w: {k: -100 * v if "lora_B" in k else v for k, v in w.items()})
+    with pytest.raises(AdapterMismatchError, match="does not answer as it did"):
+        load_adapter(folder)
 
 
 def test_an_edited_prompt_is_refused(folder):
     record = json.loads((folder / "fin_qlora.json").read_text(encoding="utf-8"))
     record["contract"]["instruction"] += " Be bold."
     (folder / "fin_qlora.json").write_text(json.dumps(record), encoding="utf-8")
+    sign(folder)
     with pytest.raises(AdapterMismatchError, match="prompt contract"):
         load_adapter(folder)
 
 
 def test_a_lineage_that_disagrees_is_refused(folder):
     change(folder / "adapter_config.json", revision="0" * 40)
+    sign(folder)
     with pytest.raises(AdapterMismatchError, match="names the base"):
         load_adapter(folder)
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from fin_qlora import tasks
+from fin_qlora.errors import TruncatedAnswerError, UsageError
+from fin_qlora.inference import scoring
 from fin_qlora.inference.scoring import score_labels
 from fin_qlora.models.base import load_model
 from fin_qlora.prompts import PromptContract
@@ -68,3 +70,29 @@ def test_the_model_is_left_in_the_mode_it_was_in(model, tokenizer):
     score_labels(model, tokenizer, tasks.get("tfns").contract(), TEXTS[:1])
     assert model.training
     model.eval()
+
+
+def test_a_text_longer_than_the_model_reads_is_named(model, tokenizer):
+    contract = tasks.get("tfns").contract()
+    with pytest.raises(TruncatedAnswerError, match=r"Input 2 has \d+ tokens"):
+        score_labels(model, tokenizer, contract, ["short", "very long " * 400])
+
+
+def test_long_rows_share_a_batch_only_while_their_masks_fit(model, tokenizer, monkeypatch):
+    contract = tasks.get("tfns").contract()
+    together = score_labels(model, tokenizer, contract, TEXTS)
+    monkeypatch.setattr(scoring, "MASK_BUDGET", 2 * 60**2)
+    done: list[int] = []
+    apart = score_labels(model, tokenizer, contract, TEXTS, progress=done.append)
+    assert len(done) > 1
+    for one, other in zip(together, apart, strict=True):
+        assert list(one.values()) == pytest.approx(list(other.values()), abs=1e-4)
+
+
+def test_a_base_that_caps_its_logits_is_refused(model, tokenizer):
+    model.config.final_logit_softcapping = 30.0
+    try:
+        with pytest.raises(UsageError, match="final_logit_softcapping"):
+            score_labels(model, tokenizer, tasks.get("tfns").contract(), TEXTS)
+    finally:
+        del model.config.final_logit_softcapping

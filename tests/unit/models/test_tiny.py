@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+
 from fin_qlora.models.tiny import TINY_ID, tiny_base_path
 
 SPECIAL = (

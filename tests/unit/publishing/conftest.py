@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evidence"))
-from adapter_folder import base_identity, write_adapter, write_base  # noqa: E402
+from adapter_folder import base_identity, write_adapter, write_base
 
 
 @pytest.fixture
@@ -35,6 +35,12 @@ def hub(running_hub, monkeypatch):
     """The hub, named to this process as a user names it."""
     for name in ("HF_ENDPOINT", "HF_TOKEN"):
         monkeypatch.setenv(name, running_hub.environment[name])
+    # before the client was loaded, which reads it once
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", running_hub.url)
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        running_hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+    )
     return running_hub
 
 

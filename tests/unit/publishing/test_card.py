@@ -1,7 +1,7 @@
 """The card tells what the manifest knows, and nothing else."""
 
-import yaml
 import pytest
+import yaml
 
 from fin_qlora.errors import ContractError
 from fin_qlora.evidence import read_manifest
@@ -47,7 +47,12 @@ def test_synthetic_data_is_called_so_in_words(manifest):
 def test_it_shows_use_prompt_labels_results_data_and_provenance(manifest):
     text = card(manifest, repo_id="demo/ner")
     assert 'load_adapter("demo/ner")' in text
-    assert "Input: {text}\nEntity: {entity}\nAnswer:\n```" in text
+    contract = get("synthetic_ner").contract()
+    row = {"text": "Ada signed.", "entity": "Ada"}
+    shown = text.partition("```text\n")[2].partition("\n```")[0]
+    assert shown.replace("{text}", row["text"]).replace("{entity}", "Ada") == (
+        contract.prompt_text(row)
+    )
     assert "| `person` | a natural person |" in text
     assert "On 300 rows" in text
     assert "| Always the commonest label | 0.410 | |" in text
@@ -86,3 +91,19 @@ def test_real_data_is_named_by_its_hub_id_and_licence(manifest):
     assert (data["license"], data["license_name"]) == ("other", "House terms")
     assert "Synthetic" not in text
     assert "forbids commercial use" in text
+
+
+def test_it_says_which_texts_of_the_data_a_reader_gets(manifest):
+    text = card(manifest)
+    assert "`eval/` holds the text, the label and the scores of all 300 evaluation rows" in text
+    assert "`fin_qlora.json` holds the text of up to eight" in text
+    files = {name: sha for name, sha in manifest["files"].items() if "eval/" not in name}
+    text = card(manifest | {"files": files})
+    assert "`eval/`" not in text
+    assert "The texts of the 300 evaluation rows are not published with it" in text
+    assert "`fin_qlora.json` holds the text of up to eight" in text
+
+
+def test_the_command_can_be_typed_again(manifest):
+    text = card(manifest | {"command": ["classification.py", "--run_name", "two words"]})
+    assert "classification.py --run_name 'two words'" in text

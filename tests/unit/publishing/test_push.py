@@ -16,7 +16,7 @@ from fin_qlora.errors import (
     MissingFileError,
     UsageError,
 )
-from fin_qlora.evidence import read_manifest
+from fin_qlora.evidence import read_manifest, verify_files
 from fin_qlora.publishing import pull, push, push_base
 
 
@@ -45,6 +45,15 @@ def test_an_adapter_is_published_whole_and_private_and_once(published_base, adap
         "manifest.json",
         *read_manifest(adapter)["files"],
     }
+
+
+def test_the_texts_of_the_rows_stay_here_when_told(published_base, adapter, name, tmp_path):
+    push(adapter, name, base="demo/base", rows=False)
+    assert not [path for path in files_on_hub(name) if path.endswith(".parquet")]
+    folder = pull(name, tmp_path / "pulled")
+    assert verify_files(folder) == []
+    assert "are not published with it" in (folder / "README.md").read_text()
+    assert verify_files(adapter) == []
 
 
 def test_the_base_is_named_by_its_id_and_commit_here(published_base, adapter, name, tmp_path):
@@ -85,7 +94,7 @@ def test_a_tag_names_the_commit_and_is_never_moved(published_base, adapter, name
     assert push(adapter, name, base="demo/base", tag="v1") == done
     api = HfApi(endpoint=os.environ["HF_ENDPOINT"])
     api.upload_file(path_or_fileobj=b"x", path_in_repo="eval/more.json", repo_id=name)
-    with pytest.raises(UsageError, match="tag 'v1'.*already"):
+    with pytest.raises(UsageError, match=r"tag 'v1'.*already"):
         push(adapter, name, base="demo/base", tag="v1", message="again")
 
 
@@ -95,7 +104,7 @@ def test_a_folder_as_base_is_refused_with_the_way_out(hub, adapter, name):
 
 
 def test_a_base_that_the_hub_lacks_is_refused_before_anything_is_made(hub, adapter, name):
-    with pytest.raises(HubNotFoundError, match="demo/nowhere.*--as-base"):
+    with pytest.raises(HubNotFoundError, match=r"demo/nowhere.*--as-base"):
         push(adapter, name, base="demo/nowhere")
     with pytest.raises(HubNotFoundError):
         pull(name, adapter.parent / "none")
@@ -154,7 +163,7 @@ def test_another_users_namespace_is_refused(published_base, adapter):
 
 def test_a_hub_that_is_down_is_named(monkeypatch, adapter):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(HubUnreachableError, match="No hub answers at http://127.0.0.1:9"):
+    with pytest.raises(HubUnreachableError, match=r"No hub answers at http://127\.0\.0\.1:9"):
         push(adapter, "demo/x", base="demo/base")
 
 

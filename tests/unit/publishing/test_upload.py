@@ -3,7 +3,7 @@
 import pytest
 
 from fin_qlora.errors import DataError, UsageError
-from fin_qlora.publishing.hub import client, endpoint, split_reference
+from fin_qlora.publishing.hub import client, split_reference
 from fin_qlora.publishing.upload import upload
 
 
@@ -23,8 +23,3 @@ def test_a_public_repository_is_not_published_into_unasked(hub):
 def test_a_reference_splits_into_id_and_revision():
     assert split_reference("a/b") == ("a/b", None)
     assert split_reference("a/b@v1") == ("a/b", "v1")
-
-
-def test_the_address_has_no_slash_at_its_end(monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:80/")
-    assert endpoint() == "http://127.0.0.1:80"

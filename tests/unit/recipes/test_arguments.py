@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from trl import SFTConfig
 
 from fin_qlora import tasks
 from fin_qlora.errors import MissingFileError, UnknownNameError, UsageError
-from fin_qlora.recipes import recipe_names, recipe_path
+from fin_qlora.recipes import arguments, recipe_names, recipe_path
 from fin_qlora.recipes.arguments import parse
+from fin_qlora.training import FinSFTConfig
 
 
 @pytest.fixture
@@ -57,6 +59,9 @@ def test_the_papers_preset_is_the_default(recipe):
         ("task: tfns\nlora_r: four\n", [], "four"),
         ("task: tfns\n", ["--num_train_epochs", "many"], "many"),
         ("task: tfns\n", ["--form", "poem"], "poem"),
+        ("task: tfns\n", ["-lr", "4"], "There is no flag '-lr'"),
+        ("task: tfns\n", ["--seed", "1", "4"], "'4' belongs to no flag"),
+        ("task: tfns\ndeepspeed: adamw_zero1_fp16\n", [], "Did you mean 'adamw_zero1_bf16'"),
     ],
 )
 def test_a_typo_is_an_error_that_says_what_is_right(recipe, text, flags, says):
@@ -71,8 +76,68 @@ def test_an_unknown_recipe_is_told_the_nearest():
         recipe_path("nowhere/mine.yaml")
 
 
-def test_a_shipped_deepspeed_configuration_is_found_by_name(recipe, monkeypatch):
-    from fin_qlora.recipes import arguments
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("deepspeed: adamw_zero1_bf16\n", []),
+        ("", ["--deepspeed", "adamw_zero1_bf16"]),
+        ("", ["--deepspeed=adamw_zero1_bf16"]),
+    ],
+)
+def test_a_shipped_deepspeed_configuration_is_found_by_name(recipe, text, flags, monkeypatch):
+    filled = []
+    # the process group that DeepSpeed would start is of no interest here
+    monkeypatch.setattr(SFTConfig, "__post_init__", lambda self: filled.append(self))
+    monkeypatch.setattr(FinSFTConfig, "n_gpu", 1)
+    monkeypatch.setattr(arguments, "refuse", lambda parts: None)
+    parse([*recipe(f"task: tfns\n{text}"), *flags])
+    assert filled[0].deepspeed.endswith("ds_configs/adamw_zero1_bf16.json")
 
-    given = [*recipe("task: tfns\n"), "--deepspeed", "adamw_zero1_bf16"]
-    assert arguments._named_deepspeed(given)[-1].endswith("ds_configs/adamw_zero1_bf16.json")
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--hub_token", "hf_sesame"], "set HF_TOKEN"),
+        (["--push_to_hub", "true"], "fin-qlora push"),
+        (["--hub_model_id", "a/b"], "fin-qlora push"),
+        (["--eval_strategy", "steps"], "does not take 'eval_strategy'"),
+        (["--eval_on_start", "true"], "on every row"),
+        (["--per_device_eval_batch_size", "4"], "evaluation_batch_size"),
+        (["--dtype", "float32"], "bfloat16"),
+        (["--trust_remote_code", "true"], "never run"),
+        (["--bnb_4bit_quant_storage", "bfloat16"], "not done here"),
+    ],
+)
+def test_a_setting_that_would_not_be_followed_is_refused(recipe, flags, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        parse([*recipe("task: tfns\n"), *flags])
+    assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "quantization"),
+    [
+        ([], "none"),
+        (["--load_in_8bit"], "8bit"),
+        (["--load_in_4bit"], "4bit"),
+        (["--load_in_4bit", "--bnb_4bit_quant_type", "fp4"], "4bit-fp4"),
+        (["--load_in_4bit", "--use_bnb_nested_quant", "false"], "4bit-single"),
+    ],
+)
+def test_how_the_base_is_quantised_is_followed(recipe, flags, quantization):
+    _, _, base = parse([*recipe("task: tfns\n"), *flags])
+    assert base.quantization == quantization
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "resumed"),
+    [
+        ("", [], None),
+        ("resume_from_checkpoint: true\n", [], True),
+        ("", ["--resume_from_checkpoint", "true"], True),
+        ("", ["--resume_from_checkpoint", "runs/a/checkpoint-4"], "runs/a/checkpoint-4"),
+    ],
+)
+def test_resuming_takes_a_folder_or_the_last_checkpoint(recipe, text, flags, resumed):
+    _, training, _ = parse([*recipe(f"task: tfns\n{text}"), *flags])
+    assert training.resume_from_checkpoint == resumed

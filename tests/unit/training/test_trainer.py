@@ -6,44 +6,16 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from trl import SFTConfig
 
 from fin_qlora import FinSFTConfig, FinSFTTrainer, XBRLMultiTaskCollator, tasks
-from fin_qlora.errors import DataError, TruncatedAnswerError, UsageError
+from fin_qlora.errors import DataError, TruncatedAnswerError, UnknownNameError, UsageError
 from fin_qlora.models.base import load_model
 from fin_qlora.prompts.contract import IGNORED
 
 CONTRACT = tasks.get("tfns").contract()
 TEXTS = ["Shares rose.", "Profit fell after a warning.", "x", "No change at all today", "up", "dn"]
 ROWS = [(text, CONTRACT.labels[i % 3]) for i, text in enumerate(TEXTS * 4)]
-
-
-@pytest.fixture
-def make(small_base, tokenizer, tmp_path):
-    def build(*, rows=ROWS, quantization="none", collator=None, dataset=None, **settings):
-        examples = [CONTRACT.encode(tokenizer, text, label) for text, label in rows]
-        data = dataset or Dataset.from_list(
-            [{"input_ids": e.input_ids, "labels": e.labels} for e in examples]
-        )
-        defaults = {
-            "output_dir": str(tmp_path),
-            "max_steps": 4,
-            "learning_rate": 1e-2,
-            "per_device_train_batch_size": 4,
-            "logging_steps": 1,
-            "disable_tqdm": True,
-        }
-        return FinSFTTrainer(
-            model=load_model(small_base, quantization=quantization),
-            args=FinSFTConfig(**(defaults | settings)),
-            train_dataset=data,
-            processing_class=tokenizer,
-            data_collator=collator,
-            peft_config=LoraConfig(
-                r=4, lora_alpha=32, lora_dropout=0.0, target_modules=["q_proj", "v_proj"]
-            ),
-        )
-
-    return build
 
 
 def losses(trainer) -> list[float]:
@@ -147,3 +119,106 @@ def test_nothing_is_reported_and_no_accelerator_is_needed(tmp_path):
     assert config.report_to == []
     assert config.use_cpu or torch.accelerator.is_available()
     assert config.activation_checkpointing is False
+
+
+def adapter_types(trainer) -> set[torch.dtype]:
+    return {p.dtype for p in trainer.model.parameters() if p.requires_grad}
+
+
+def test_a_resumed_run_keeps_the_precision_of_its_adapter(make):
+    settings = {"adapter_dtype": "bfloat16", "quantization": "4bit", "save_strategy": "steps"}
+    make(max_steps=2, save_steps=2, **settings).train()
+    resumed = make(max_steps=3, save_steps=3, **settings)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 3
+    assert adapter_types(resumed) == {torch.bfloat16}
+
+
+def test_label_smoothing_is_followed(make):
+    with pytest.warns(FutureWarning, match="label_smoothing"):
+        smooth = make(label_smoothing_factor=0.5)
+    batch = smooth.data_collator([smooth.train_dataset[0]])
+    smooth.model.eval()
+    with torch.no_grad():
+        smoothed = smooth.compute_loss(smooth.model, dict(batch))
+        smooth.label_smoother = None
+        plain = smooth.compute_loss(smooth.model, dict(batch))
+    assert float(smoothed) != pytest.approx(float(plain), rel=1e-3)
+
+
+def test_a_loss_function_of_the_users_own_is_called(make):
+    calls = []
+
+    def loss(outputs, labels, num_items_in_batch=None):
+        calls.append(labels.shape)
+        return outputs.logits.float().mean() * 0
+
+    with pytest.warns(FutureWarning, match="compute_loss_func"):
+        trainer = make(options={"compute_loss_func": loss})
+    batch = trainer.data_collator([trainer.train_dataset[0]])
+    with torch.no_grad():
+        assert float(trainer.compute_loss(trainer.model, dict(batch))) == 0
+    assert len(calls) == 1
+
+
+@pytest.fixture
+def bare(small_base, tokenizer):
+    """A trainer whose configuration and adapter the test chooses."""
+
+    def build(**options):
+        rows = [{"text": "Shares rose."}] * 4
+        return FinSFTTrainer(
+            model=load_model(small_base, quantization="none"),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            **options,
+        )
+
+    return build
+
+
+def test_without_arguments_the_defaults_hold(bare, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trainer = bare(peft_config=LoraConfig(target_modules=["q_proj"]))
+    assert isinstance(trainer.args, FinSFTConfig)
+    assert trainer.args.adapter_dtype == "float32"
+
+
+def test_a_plain_sft_config_keeps_its_values(bare, tmp_path):
+    with pytest.warns(FutureWarning, match="gradient_checkpointing"):  # its own default
+        given = SFTConfig(
+            output_dir=str(tmp_path), use_cpu=True, max_steps=1, learning_rate=3e-5, logging_steps=7
+        )
+    trainer = bare(args=given, peft_config=LoraConfig(target_modules=["q_proj"]))
+    assert isinstance(trainer.args, FinSFTConfig)
+    assert (trainer.args.learning_rate, trainer.args.logging_steps) == (3e-5, 7)
+    assert trainer.args.activation_checkpointing is True
+    trainer.train()
+
+
+def test_arguments_that_are_none_are_refused(bare):
+    with pytest.raises(UsageError, match="args is a dict"):
+        bare(args={"learning_rate": 1})
+
+
+def test_a_base_without_an_adapter_keeps_its_precision(bare, tmp_path):
+    trainer = bare(args=FinSFTConfig(output_dir=str(tmp_path)))
+    assert {p.dtype for p in trainer.model.parameters()} == {torch.bfloat16}
+
+
+def test_several_visible_gpus_are_no_data_parallel(tmp_path, monkeypatch):
+    from transformers import TrainingArguments
+
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda _: 4))
+    assert FinSFTConfig(output_dir=str(tmp_path))._n_gpu == 1
+
+
+def test_a_deepspeed_configuration_is_found_by_its_name(tmp_path):
+    with pytest.raises(UnknownNameError, match="Did you mean 'adamw_zero1_bf16'"):
+        FinSFTConfig(output_dir=str(tmp_path), deepspeed="adamw_zero1_bf")
+
+
+def test_no_card_is_made_of_a_checkpoint(make, tmp_path):
+    make(max_steps=1, save_strategy="steps", save_steps=1).train()
+    assert (tmp_path / "checkpoint-1" / "trainer_state.json").is_file()
+    assert not (tmp_path / "README.md").exists()

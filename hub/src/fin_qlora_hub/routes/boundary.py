@@ -11,6 +11,7 @@ from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.settings import Settings
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_MAX_LENGTH_DIGITS = 18
 _COMMIT_PATH = re.compile(r"/api/[^/]+/[^/]+/[^/]+/commit/")
 
 
@@ -40,7 +41,8 @@ class Boundary:
             request_id = uuid.uuid4().hex
         receive, send = self._limited(receive, path), _stamped(send, request_id)
         announced = headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self._limit(path):
+        too_long = len(announced) > _MAX_LENGTH_DIGITS
+        if too_long or (announced.isdecimal() and int(announced) > self._limit(path)):
             response = problem(
                 413, "TooLarge", self._too_large(path), headers={"connection": "close"}
             )

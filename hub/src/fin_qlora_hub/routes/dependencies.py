@@ -1,6 +1,9 @@
 """What routes ask for: the hub, the caller, the repository that the path names."""
 
-from typing import Annotated, Literal
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from typing import Annotated, Literal, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 from fastapi import Depends, Request
@@ -14,6 +17,8 @@ from fin_qlora_hub.repositories import Kind, RepositoryName
 Plural = Literal["models", "datasets"]
 # `boundary` leaves paths encoded, so a segment may hold slashes only after this.
 Segment = Annotated[str, AfterValidator(unquote)]
+_Parameters = ParamSpec("_Parameters")
+_Answer = TypeVar("_Answer")
 KINDS: dict[str, Kind] = {"models": Kind.MODEL, "datasets": Kind.DATASET}
 
 
@@ -46,6 +51,25 @@ CurrentHub = Annotated[Hub, Depends(_hub)]
 CurrentCaller = Annotated[Caller | None, Depends(_caller)]
 PublicUrl = Annotated[str, Depends(_public_url)]
 Target = Annotated[RepositoryName, Depends(_repository_name)]
+
+
+def writing(
+    route: Callable[_Parameters, _Answer],
+) -> Callable[_Parameters, Awaitable[_Answer]]:
+    """Run a route that changes something in the hub's writer threads, never in a reader's."""
+
+    @wraps(route)
+    async def run(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> _Answer:
+        hub = named["hub"]
+        assert isinstance(hub, Hub)
+        return await in_writer(hub, partial(route, *arguments, **named))
+
+    return run
+
+
+async def in_writer(hub: Hub, work: Callable[[], _Answer]) -> _Answer:
+    """Do some work in one of the hub's writer threads."""
+    return await asyncio.get_running_loop().run_in_executor(hub.writers, work)
 
 
 def web_path(kind: str) -> str:

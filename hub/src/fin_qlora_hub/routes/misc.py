@@ -5,6 +5,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
 from fin_qlora_hub.cards import CardError, parse_metadata
+from fin_qlora_hub.routes.dependencies import CurrentCaller
 
 router = APIRouter()
 
@@ -18,8 +19,12 @@ class CardText(BaseModel):
 
 
 @router.post("/api/validate-yaml")
-def validate_card(body: CardText) -> JSONResponse:
+def validate_card(body: CardText, caller: CurrentCaller) -> JSONResponse:
     """Check the metadata at the head of a README; clients ask before each commit of one."""
+    if caller is None:
+        # Stock clients check a card without their token too; no work is done for a stranger.
+        unchecked = "The card was not checked: this hub does so for its users alone."
+        return JSONResponse({"errors": [], "warnings": [{"message": unchecked}]})
     try:
         metadata = parse_metadata(body.content)
     except CardError as error:
@@ -33,18 +38,18 @@ def validate_card(body: CardText) -> JSONResponse:
 
 
 @router.get("/api/agent-harnesses")
-def list_agent_harnesses() -> JSONResponse:
+async def list_agent_harnesses() -> JSONResponse:
     """Say that there are none; without an answer every client process would ask again."""
     return JSONResponse({}, headers={"Cache-Control": "public, max-age=86400"})
 
 
 @router.head("/api/telemetry/{topic:path}")
-def take_telemetry() -> Response:
+async def take_telemetry() -> Response:
     """Accept and forget."""
     return Response(status_code=204)
 
 
 @router.get("/healthz")
-def show_health() -> JSONResponse:
+async def show_health() -> JSONResponse:
     """Say that the process answers."""
     return JSONResponse({"status": "ok"})

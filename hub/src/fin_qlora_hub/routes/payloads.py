@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from fin_qlora_hub.cards import Card
-from fin_qlora_hub.repositories import full_name
+from fin_qlora_hub.repositories import Contents, full_name
 from fin_qlora_hub.tables import Commit, Reference, Repository
 from fin_qlora_hub.trees import Entry, FileEntry, FolderEntry
 
@@ -15,10 +14,10 @@ def moment(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03}Z"
 
 
-def repository(found: Repository) -> dict[str, Any]:
-    """Return what lists show of a repository."""
-    card = Card.from_json(found.card)
-    return {
+def repository(found: Repository, *, details: bool = True) -> dict[str, Any]:
+    """Return what lists show of a repository; `details` adds its whole card."""
+    card = found.card
+    shown = {
         "_id": f"{found.id:024x}",
         "id": full_name(found),
         "modelId": full_name(found),
@@ -31,17 +30,28 @@ def repository(found: Repository) -> dict[str, Any]:
         "downloads": found.downloads,
         "downloadsAllTime": found.downloads,
         "likes": 0,
-        "tags": list(card.tags),
-        "pipeline_tag": card.pipeline_tag,
-        "library_name": card.library_name,
-        "cardData": card.data,
-        "config": card.config,
-        "baseModels": {"models": [{"id": name} for name in card.base_models]},
+        "tags": card["tags"],
+        "pipeline_tag": card["pipeline_tag"],
+        "library_name": card["library_name"],
+        "baseModels": {"models": [{"id": name} for name in card["base_models"]]},
+    }
+    if details:
+        shown |= {"cardData": found.card_details["data"], "config": found.card_details["config"]}
+    return shown
+
+
+def contents(held: Contents, *, blobs: bool = False) -> dict[str, Any]:
+    """Return what repository information adds to that: the files of one revision."""
+    return {
+        "sha": held.commit.oid,
+        "lastModified": moment(held.commit.created_at),
+        "siblings": [_sibling(path, file, blobs=blobs) for path, file in held.files.items()],
+        "usedStorage": held.used_storage,
+        "spaces": [],
     }
 
 
-def sibling(path: str, entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
-    """Return what repository information shows of one file."""
+def _sibling(path: str, entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
     if not blobs:
         return {"rfilename": path}
     shown = {"rfilename": path, "size": entry.content.size, "blobId": entry.oid}

@@ -1,15 +1,20 @@
 """How a refusal looks over HTTP: the status, headers and body that stock clients understand."""
 
 import logging
+import re
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub import errors
 
+_FAULT = "The hub failed; its log says why."
+MAX_MESSAGE = 2000
+MAX_HEADER = 500
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _logger = logging.getLogger("fin_qlora_hub")
 
 # The most special class first; clients act on the four codes that the public hub also sends.
@@ -27,6 +32,7 @@ _PROBLEMS: tuple[tuple[type[errors.HubError], int, str], ...] = (
     (errors.ParentConflictError, 412, "ParentConflict"),
     (errors.TooLargeError, 413, "TooLarge"),
     (errors.StorageFullError, 507, "StorageFull"),
+    (errors.BusyError, 503, "Busy"),
 )
 
 
@@ -39,13 +45,14 @@ def problem(
     body: dict[str, object] | None = None,
 ) -> JSONResponse:
     """Build an error answer; the message stands in the body and in a header."""
-    line = " ".join(message.split())
+    message = message[:MAX_MESSAGE].encode("utf-8", "replace").decode()
+    line = _UNPRINTABLE.sub("?", " ".join(message.split()))[:MAX_HEADER]
     return JSONResponse(
         {"error": message, **(body or {})},
         status_code=status,
         headers={
             "X-Error-Code": code,
-            "X-Error-Message": line.encode("ascii", "backslashreplace").decode("ascii"),
+            "X-Error-Message": line,
             **(headers or {}),
         },
     )
@@ -56,20 +63,27 @@ def refusal(error: errors.HubError, *, body: dict[str, object] | None = None) ->
     headers = {}
     if isinstance(error, errors.EntryNotFoundError) and error.commit:
         headers["X-Repo-Commit"] = error.commit  # lets the client remember that nothing is there
+    if isinstance(error, errors.BusyError):
+        headers["Retry-After"] = "1"
     for kind, status, code in _PROBLEMS:
         if isinstance(error, kind):
             return problem(status, code, str(error), headers=headers, body=body)
     _logger.error("refused by the server's surroundings: %s", error)
-    return problem(500, "ServerFault", str(error))
+    return problem(500, "ServerFault", _FAULT)
 
 
-def gated(error: errors.UnhostedRepositoryError) -> JSONResponse:
-    """Answer a download of a public base model that only the caller's own cache can have.
+def gated() -> JSONResponse:
+    """Answer a download from a namespace that is not the caller's, such as a public base model's.
 
-    Clients take "gated" as a reason to look in their cache, "not found" as a reason to stop.
+    Clients take "gated" as a reason to look in their cache, "not found" as a reason to stop. The
+    answer is one and the same whether the namespace is there, the repository, or neither.
     """
-    fix = "Put it into your local cache, or publish it to this hub under this id."
-    return problem(403, "GatedRepo", f"{error} {fix}")
+    return problem(
+        403,
+        "GatedRepo",
+        "The repository is not on this hub, or is not for you to read. Put it into your local "
+        "cache, publish it to this hub under this id, or ask its owners for a role.",
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -96,10 +110,14 @@ def install(app: FastAPI) -> None:
         place = ".".join(map(str, first["loc"]))
         return problem(400, "BadRequest", f"The request is not valid at {place}: {first['msg']}.")
 
+    async def on_cut(_request: Request, _error: Exception) -> JSONResponse:
+        return problem(400, "BadRequest", "The connection was cut before the request had arrived.")
+
     async def on_fault(_request: Request, _error: Exception) -> JSONResponse:
-        return problem(500, "InternalError", "The hub failed; its log says why.")
+        return problem(500, "InternalError", _FAULT)
 
     app.add_exception_handler(errors.HubError, on_refusal)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(ClientDisconnect, on_cut)
     app.add_exception_handler(Exception, on_fault)

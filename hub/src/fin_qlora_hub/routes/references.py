@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.commits import history
+from fin_qlora_hub.history import history
 from fin_qlora_hub.references import (
     BRANCHES,
     TAGS,
@@ -26,8 +26,10 @@ from fin_qlora_hub.routes.dependencies import (
     PublicUrl,
     Segment,
     Target,
+    writing,
 )
 from fin_qlora_hub.routes.pages import page
+from fin_qlora_hub.text import Text
 
 router = APIRouter()
 
@@ -37,14 +39,14 @@ MAX_COMMITS = 50
 class NewBranch(BaseModel):
     """Where a branch begins."""
 
-    starting_point: str | None = Field(default=None, alias="startingPoint")
+    starting_point: Text | None = Field(default=None, alias="startingPoint")
 
 
 class NewTag(BaseModel):
     """The name of a tag and what it is for."""
 
-    tag: str
-    message: str | None = None
+    tag: Text
+    message: Text | None = None
 
 
 @router.get("/api/{kinds}/{namespace}/{name}/refs")
@@ -91,6 +93,7 @@ def list_commits(
 
 
 @router.post("/api/{kinds}/{namespace}/{name}/branch/{branch}")
+@writing
 def add_branch(
     target: Target,
     branch: Segment,
@@ -107,6 +110,7 @@ def add_branch(
 
 
 @router.delete("/api/{kinds}/{namespace}/{name}/branch/{branch}")
+@writing
 def remove_branch(
     target: Target, branch: Segment, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
@@ -117,6 +121,7 @@ def remove_branch(
 
 
 @router.post("/api/{kinds}/{namespace}/{name}/tag/{revision}")
+@writing
 def add_tag(
     target: Target, revision: Segment, body: NewTag, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
@@ -128,6 +133,7 @@ def add_tag(
 
 
 @router.delete("/api/{kinds}/{namespace}/{name}/tag/{tag}")
+@writing
 def remove_tag(
     target: Target, tag: Segment, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:

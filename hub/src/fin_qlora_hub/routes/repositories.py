@@ -1,29 +1,31 @@
 """Repositories: create, remove, show, list."""
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError
 from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.references import DEFAULT_BRANCH, resolve
+from fin_qlora_hub.references import DEFAULT_BRANCH
 from fin_qlora_hub.repositories import (
     Kind,
     RepositoryName,
     Search,
     SortKey,
+    contents,
     create,
+    cursor_after,
     full_name,
     open_readable,
     open_writable,
     remove,
     search,
     set_visibility,
-    used_storage,
 )
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.dependencies import (
@@ -35,15 +37,16 @@ from fin_qlora_hub.routes.dependencies import (
     Segment,
     Target,
     web_path,
+    writing,
 )
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.routes.problems import refusal
-from fin_qlora_hub.tables import Repository
-from fin_qlora_hub.trees import all_files
+from fin_qlora_hub.text import Text, quoted, shortened
 
 router = APIRouter()
 
 MAX_PAGE = 1000
+MAX_PAGE_BYTES = 4 * 1024 * 1024
 _SORTS = {
     "lastModified": SortKey.UPDATED,
     "trendingScore": SortKey.UPDATED,
@@ -77,8 +80,8 @@ class NewRepository(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    name: str
-    organization: str | None = None
+    name: Text
+    organization: Text | None = None
     type: str | None = None
     visibility: Visibility | None = None
     private: bool | None = None
@@ -87,7 +90,8 @@ class NewRepository(BaseModel):
         """Return the full name, in the caller's own namespace unless told otherwise."""
         if self.type not in (None, *Kind):
             raise BadRequestError(
-                f"type {self.type!r} is not available on this hub: use 'model' or 'dataset'."
+                f"type {quoted(str(self.type))} is not available on this hub: "
+                "use 'model' or 'dataset'."
             )
         kind = Kind(self.type) if self.type else Kind.MODEL
         namespace, slash, name = self.name.rpartition("/")
@@ -112,6 +116,7 @@ def _is_private(visibility: Visibility | None, private: bool | None) -> bool | N
 
 
 @router.post("/api/repos/create")
+@writing
 def create_repository(
     body: NewRepository, hub: CurrentHub, caller: CurrentCaller, public_url: PublicUrl
 ) -> JSONResponse:
@@ -129,6 +134,7 @@ def create_repository(
 
 
 @router.delete("/api/repos/delete")
+@writing
 def delete_repository(body: NewRepository, hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
     """Remove a repository with its history."""
     with hub.database.writing() as session:
@@ -137,6 +143,7 @@ def delete_repository(body: NewRepository, hub: CurrentHub, caller: CurrentCalle
 
 
 @router.put("/api/{kinds}/{namespace}/{name}/settings")
+@writing
 def change_settings(
     body: RepositorySettings, target: Target, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
@@ -176,7 +183,7 @@ def list_repositories(
 ) -> JSONResponse:
     """List the repositories that the caller may read."""
     if sort not in _SORTS:
-        raise BadRequestError(f"sort {sort!r} is unknown: use one of {', '.join(_SORTS)}.")
+        raise BadRequestError(f"sort {quoted(sort)} is unknown: use one of {', '.join(_SORTS)}.")
     _check_fields(expand)
     fields = expand or [
         *_LISTED,
@@ -191,18 +198,23 @@ def list_repositories(
         text=text,
         tags=[*tags, *([pipeline_tag] if pipeline_tag else [])],
         sort=_SORTS[sort],
+        details=bool({"cardData", "config"}.intersection(fields)),
     )
+    limit = 0 if gated else min(limit, MAX_PAGE)
     with hub.database.reading() as session:
-        found = search(session, wanted, caller=caller, limit=min(limit, MAX_PAGE), cursor=cursor)
-        if gated:
-            return JSONResponse([])
-        shown = []
-        for repository in found.repositories:
-            item = payloads.repository(repository)
+        shown: list[dict[str, Any]] = []
+        last, following, size = None, None, 0
+        for repository in search(session, wanted, caller=caller, limit=limit + 1, cursor=cursor):
+            if len(shown) >= limit or size > MAX_PAGE_BYTES:
+                following = last
+                break
+            item = payloads.repository(repository, details=wanted.details)
             if {"sha", "siblings", "usedStorage"}.intersection(fields):
-                item |= _contents(session, repository, revision=DEFAULT_BRANCH, blobs=False)
+                item |= payloads.contents(contents(session, repository, DEFAULT_BRANCH))
             shown.append(payloads.only(item, fields))
-    return page(shown, request=request, public_url=public_url, cursor=found.cursor)
+            size += len(json.dumps(shown[-1]))
+            last = cursor_after(repository, wanted.sort)
+    return page(shown, request=request, public_url=public_url, cursor=following)
 
 
 @router.get("/api/{kinds}/{namespace}/{name}")
@@ -227,7 +239,7 @@ def show_revision(
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
         shown = payloads.repository(repository)
-        shown |= _contents(session, repository, revision=revision, blobs=blobs)
+        shown |= payloads.contents(contents(session, repository, revision), blobs=blobs)
     return JSONResponse(payloads.only(shown, expand) if expand else shown)
 
 
@@ -244,27 +256,13 @@ def without_namespace(
 ) -> JSONResponse:
     """Answer for ids without a namespace, which this hub never has."""
     if endpoint not in _ABSENT_REPOSITORY:
-        raise BadRequestError("This hub has no such endpoint.")
+        raise HTTPException(404)
     with hub.database.reading() as session:
         open_readable(session, RepositoryName(KINDS[kinds], "", name), caller)
     raise AssertionError("a repository without a namespace")
 
 
-def _contents(
-    session: Session, repository: Repository, *, revision: str, blobs: bool
-) -> dict[str, Any]:
-    commit = resolve(session, repository, revision)
-    files = all_files(session, repository.id, commit.tree_oid)
-    return {
-        "sha": commit.oid,
-        "lastModified": payloads.moment(commit.created_at),
-        "siblings": [payloads.sibling(path, entry, blobs=blobs) for path, entry in files.items()],
-        "usedStorage": used_storage(session, repository),
-        "spaces": [],
-    }
-
-
 def _check_fields(fields: Sequence[str]) -> None:
     unknown = sorted(set(fields) - _EXPANDABLE)
     if unknown:
-        raise BadRequestError(f"expand does not know {', '.join(unknown)}.")
+        raise BadRequestError(f"expand does not know {shortened(', '.join(unknown))}.")

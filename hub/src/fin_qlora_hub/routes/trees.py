@@ -4,11 +4,11 @@ from typing import Annotated
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request
-from sqlalchemy.orm import Session
+from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.commits import last_changes
 from fin_qlora_hub.errors import BadRequestError, EntryNotFoundError, UnhostedRepositoryError
+from fin_qlora_hub.history import last_changes
 from fin_qlora_hub.names import normalise_path
 from fin_qlora_hub.references import resolve
 from fin_qlora_hub.repositories import open_readable
@@ -21,8 +21,8 @@ from fin_qlora_hub.routes.dependencies import (
     Target,
 )
 from fin_qlora_hub.routes.pages import page
-from fin_qlora_hub.tables import Commit, Repository
-from fin_qlora_hub.trees import Entry, FolderEntry, find_entry, list_folder, walk
+from fin_qlora_hub.text import Text, shortened
+from fin_qlora_hub.trees import find_entries, list_below
 
 router = APIRouter()
 
@@ -55,9 +55,14 @@ def list_files(
                 raise
             # transformers asks for optional folders of a base model that it has in its cache,
             # and goes on only if the folder, not the model, is missing.
-            raise EntryNotFoundError(f"{folder} does not exist: {error}") from error
+            raise EntryNotFoundError(f"{shortened(folder)} does not exist: {error}") from error
         commit = resolve(session, repository, revision)
-        entries = _below(session, repository, commit, folder, recursive=recursive)
+        entries = list_below(
+            session, repository.id, commit.tree_oid, folder=folder, recursive=recursive
+        )
+        if entries is None:
+            message = f"{shortened(folder)} does not exist on {shortened(revision)}"
+            raise EntryNotFoundError(message, commit=commit.oid)
         size = EXPANDED_PAGE if expand else PAGE
         rest = [path for path in entries if path > cursor]
         paths = rest[:size]
@@ -67,52 +72,42 @@ def list_files(
     return page(items, request=request, public_url=public_url, cursor=following)
 
 
-async def _asked_paths(request: Request) -> tuple[list[str], bool]:
+class AskedPaths(BaseModel):
+    """Paths about which a client asks, as a form or as JSON."""
+
+    paths: Annotated[list[Text], Field(max_length=MAX_PATHS)]
+    expand: bool = False
+
+
+async def _asked_paths(request: Request) -> AskedPaths:
     body = await request.body()
-    if request.headers.get("content-type", "").startswith("application/json"):
-        asked = await request.json()
-        if not isinstance(asked, dict) or not isinstance(asked.get("paths"), list):
-            raise BadRequestError("The body must be an object with a list of 'paths'.")
-        return [str(path) for path in asked["paths"]], bool(asked.get("expand"))
-    form = parse_qs(body.decode("utf-8", "replace"))
-    return form.get("paths", []), form.get("expand", ["false"])[-1].lower() == "true"
+    try:
+        if request.headers.get("content-type", "").startswith("application/json"):
+            return AskedPaths.model_validate_json(body)
+        form = parse_qs(body.decode("utf-8", "replace"))
+        return AskedPaths.model_validate(
+            {"paths": form.get("paths", []), "expand": form.get("expand", ["false"])[-1]}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "body"
+        raise BadRequestError(f"The request is not valid at {place}: {first['msg']}.") from None
 
 
 @router.post("/api/{kinds}/{namespace}/{name}/paths-info/{revision}")
 def describe_paths(
     target: Target,
     revision: Segment,
-    asked: Annotated[tuple[list[str], bool], Depends(_asked_paths)],
+    asked: Annotated[AskedPaths, Depends(_asked_paths)],
     hub: CurrentHub,
     caller: CurrentCaller,
 ) -> JSONResponse:
     """Describe those of the given paths that exist."""
-    wanted, expand = asked
-    if len(wanted) > MAX_PATHS:
-        raise BadRequestError(f"At most {MAX_PATHS} paths may be asked for at once.")
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
         commit = resolve(session, repository, revision)
-        found: dict[str, Entry] = {}
-        for path in dict.fromkeys(normalise_path(path.strip("/")) for path in wanted):
-            entry = find_entry(session, repository.id, commit.tree_oid, path)
-            if entry is not None:
-                found[path] = entry
-        last = last_changes(session, repository, commit, found) if expand else {}
+        paths = dict.fromkeys(normalise_path(path.strip("/")) for path in asked.paths)
+        found = find_entries(session, repository.id, commit.tree_oid, paths)
+        last = last_changes(session, repository, commit, found) if asked.expand else {}
         items = [payloads.tree_item(p, entry, last=last.get(p)) for p, entry in found.items()]
     return JSONResponse(items)
-
-
-def _below(
-    session: Session, repository: Repository, commit: Commit, folder: str, *, recursive: bool
-) -> dict[str, Entry]:
-    root: Entry | None = FolderEntry(commit.tree_oid)
-    if folder:
-        root = find_entry(session, repository.id, commit.tree_oid, folder)
-    if not isinstance(root, FolderEntry):
-        raise EntryNotFoundError(f"{folder} does not exist on {commit.oid}", commit=commit.oid)
-    if recursive:
-        return walk(session, repository.id, root.oid, below=folder)
-    entries = list_folder(session, repository.id, root.oid)
-    prefix = f"{folder}/" if folder else ""
-    return {prefix + name: entry for name, entry in sorted(entries.items())}

@@ -1,8 +1,10 @@
 """Uploads: the question how to send each file, and the commit that brings them."""
 
+from contextlib import suppress
+from functools import partial
 from typing import Annotated
+from urllib.parse import quote
 
-import pathspec
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -10,40 +12,45 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub.changes import ChangeReader
-from fin_qlora_hub.commits import Change, create
+from fin_qlora_hub.committing import Committed, commit_change
 from fin_qlora_hub.errors import BadRequestError, HubError, TooLargeError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
+from fin_qlora_hub.ignoring import MAX_BYTES, IgnoreRules
 from fin_qlora_hub.names import check_path
+from fin_qlora_hub.operations import Change
 from fin_qlora_hub.references import find_branch, resolve
-from fin_qlora_hub.repositories import RepositoryName, full_name, open_writable
+from fin_qlora_hub.repositories import RepositoryName, open_writable
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,
     PublicUrl,
     Segment,
     Target,
+    in_writer,
     web_path,
 )
-from fin_qlora_hub.trees import FileEntry, all_files
+from fin_qlora_hub.text import Text, shortened
+from fin_qlora_hub.trees import FileEntry, find_entries
 
 router = APIRouter()
 
+MAX_FILES = 5000
 IGNORE_FILE = ".gitignore"
 
 
 class AnnouncedFile(BaseModel):
     """A file that the client would like to send."""
 
-    path: str
+    path: Text
     size: Annotated[int, Field(ge=0)] = 0
 
 
 class Announcement(BaseModel):
     """All files of a coming commit, and the ignore rules among them."""
 
-    files: list[AnnouncedFile]
-    git_ignore: str | None = Field(default=None, alias="gitIgnore")
+    files: Annotated[list[AnnouncedFile], Field(max_length=MAX_FILES)]
+    git_ignore: Text | None = Field(default=None, alias="gitIgnore")
 
 
 @router.post("/api/{kinds}/{namespace}/{name}/preupload/{revision}")
@@ -56,20 +63,22 @@ def announce_upload(
     create_pr: bool = False,
 ) -> JSONResponse:
     """Say how to send each file, and refuse before bytes move what a commit would refuse."""
+    with hub.database.reading() as session:
+        commit = resolve(session, open_writable(session, target, caller), revision)
     _refuse_pull_request(create_pr)
     for file in body.files:
         if file.size > hub.settings.max_file_bytes:
             raise TooLargeError(
-                f"{file.path} has {file.size:,} bytes; this hub takes files of at most "
+                f"{shortened(file.path)} has {file.size:,} bytes; this hub takes files of at most "
                 f"{hub.settings.max_file_bytes:,} bytes."
             )
     paths = [check_path(file.path) for file in body.files]
     hub.blobs.require_space(sum(file.size for file in body.files))
     with hub.database.reading() as session:
-        repository = open_writable(session, target, caller)
-        commit = resolve(session, repository, revision)
-        present = all_files(session, repository.id, commit.tree_oid)
-    ignored = pathspec.GitIgnoreSpec.from_lines(_ignore_lines(hub, body, present))
+        wanted = [*paths, IGNORE_FILE]
+        found = find_entries(session, commit.repository_id, commit.tree_oid, wanted)
+    present = {path: entry for path, entry in found.items() if isinstance(entry, FileEntry)}
+    ignored = IgnoreRules(_ignore_text(hub, body, present)).ignores(paths)
     return JSONResponse(
         {
             "files": [
@@ -77,10 +86,10 @@ def announce_upload(
                     "path": file.path,
                     # Always inline: a client with Xet would send "lfs" files by Xet alone.
                     "uploadMode": "regular",
-                    "shouldIgnore": ignored.match_file(path),
+                    "shouldIgnore": ignore,
                     **({"oid": present[path].content.git_sha1} if path in present else {}),
                 }
-                for file, path in zip(body.files, paths, strict=True)
+                for file, path, ignore in zip(body.files, paths, ignored, strict=True)
             ]
         }
     )
@@ -103,17 +112,37 @@ async def commit(
     reader = ChangeReader(hub.blobs, hub.settings)
     try:
         change = await _receive(request, reader)
-        oid, name = await run_in_threadpool(_commit, hub, target, revision, change, caller)
+        work = partial(
+            commit_change,
+            *(hub.database, hub.blobs, target),
+            branch=revision,
+            change=change,
+            caller=caller,
+        )
+        made = await in_writer(hub, work)
     finally:
         await run_in_threadpool(reader.discard)
+    page = f"{web_path(target.kind)}{made.repository}/commit/{made.oid}"
     return JSONResponse(
         {
             "success": True,
-            "commitOid": oid,
-            "commitUrl": f"{public_url}/{web_path(target.kind)}{name}/commit/{oid}",
+            "commitOid": made.oid,
+            "commitUrl": f"{public_url}/{page}",
             "hookOutput": "",
-        }
+        },
+        headers=_warning(made, branch=revision),
     )
+
+
+def _warning(made: Committed, *, branch: str) -> dict[str, str]:
+    """Tell whoever meant to commit the same once more; the client shows it."""
+    if made.head is None:
+        return {}
+    return {
+        "X-HF-Warning": f"repeated commit; This very commit was made before ({made.oid}), so "
+        f"nothing was changed: {quote(branch, safe='/')} is at {made.head} by now. If you want "
+        "it once more, give it another message."
+    }
 
 
 def _check_branch(
@@ -122,16 +151,6 @@ def _check_branch(
     with hub.database.reading() as session:
         find_branch(session, open_writable(session, target, caller), revision)
     hub.blobs.require_space(length)
-
-
-def _commit(
-    hub: Hub, target: RepositoryName, revision: str, change: Change, caller: Caller | None
-) -> tuple[str, str]:
-    with hub.database.writing() as session:
-        repository = open_writable(session, target, caller)
-        assert caller is not None
-        made = create(session, hub.blobs, repository, branch=revision, change=change, author=caller)
-        return made.oid, full_name(repository)
 
 
 async def _receive(request: Request, reader: ChangeReader) -> Change:
@@ -144,18 +163,19 @@ async def _receive(request: Request, reader: ChangeReader) -> Change:
         raise BadRequestError("The connection was cut before the commit had arrived.") from None
     except HubError:
         # A client that still sends would see a broken connection instead of the reason.
-        async for _ in stream:
-            pass
+        with suppress(ClientDisconnect):
+            async for _ in stream:
+                pass
         raise
 
 
-def _ignore_lines(hub: Hub, body: Announcement, present: dict[str, FileEntry]) -> list[str]:
+def _ignore_text(hub: Hub, body: Announcement, present: dict[str, FileEntry]) -> str:
     if body.git_ignore is not None:
-        return body.git_ignore.splitlines()
-    if IGNORE_FILE in present:
-        content = b"".join(hub.blobs.read(present[IGNORE_FILE].content.sha256, length=1024 * 1024))
-        return content.decode("utf-8", "replace").splitlines()
-    return []
+        return body.git_ignore
+    if IGNORE_FILE not in present:
+        return ""
+    content = hub.blobs.read(present[IGNORE_FILE].content.sha256, length=MAX_BYTES + 1)
+    return b"".join(content).decode("utf-8", "replace")
 
 
 def _refuse_pull_request(wanted: bool) -> None:

@@ -10,6 +10,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .prose import report
+
 _STARTS = (
     "Bro Cal Dar El Fen Gar Hal Ith Jor Kel Lum Mor Nor Or Pel Qua Ras Sel Tor Ul Ven Wex Yor Zan"
 )
@@ -342,6 +344,7 @@ _MAKERS: dict[str, Callable[[str, str, random.Random], str]] = {
     "target": _target,
     "result": _result,
     "event": _event,
+    "report": report,
 }
 
 

@@ -41,7 +41,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed rows: ids, positions and weights [windows, length], mask [windows, 1, length, length]."""
+    """Packed rows: ids, positions, weights (windows, length); mask (windows, 1, length, length)."""
 
     ids: torch.Tensor
     positions: torch.Tensor

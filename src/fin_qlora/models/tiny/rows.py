@@ -70,7 +70,7 @@ class RowMaker:
         prompt = self.encoded(
             f"Instruction: {made.instruction}\nInput: {made.input}\nAnswer:", PROMPT_WEIGHT
         )
-        answer = self.encoded(f" {made.answer}").ids + [self._end]
+        answer = [*self.encoded(f" {made.answer}").ids, self._end]
         return TokenRow(
             [self._begin, *prompt.ids, *answer],
             [0.0, *prompt.weights, *[ANSWER_WEIGHT] * len(answer)],
@@ -81,7 +81,7 @@ class RowMaker:
         user = self.encoded(f"\n\n{made.instruction}\n\n{made.input}".rstrip(), PROMPT_WEIGHT)
         head = [self._begin, *self._role("user"), *user.ids, self._turn_end]
         lead = [*self._role("assistant"), *self.encoded("\n\n").ids]
-        answer = self.encoded(made.answer).ids + [self._turn_end]
+        answer = [*self.encoded(made.answer).ids, self._turn_end]
         weights = [0.0] * (len(head) - len(user.ids) - 1) + user.weights + [PROMPT_WEIGHT]
         return TokenRow(
             [*head, *lead, *answer],

@@ -1,4 +1,4 @@
-"""The tokenizer of the tiny base: byte-level BPE with Llama-3's special tokens and chat template."""
+"""The tokenizer of the tiny base: byte-level BPE with special tokens and chats as in Llama 3."""
 
 from __future__ import annotations
 

@@ -20,19 +20,29 @@ def upgrade() -> None:
         sa.Column("full_name", sa.String(length=255), nullable=False),
         sa.Column("email", sa.String(length=255), nullable=True),
         sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name_key"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_namespaces")),
+        sa.UniqueConstraint("name_key", name=op.f("uq_namespaces_name_key")),
     )
     op.create_table(
         "memberships",
         sa.Column("organization_id", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("role", sa.String(length=8), nullable=False),
-        sa.ForeignKeyConstraint(["organization_id"], ["namespaces.id"], ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["user_id"], ["namespaces.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("organization_id", "user_id"),
+        sa.ForeignKeyConstraint(
+            ["organization_id"],
+            ["namespaces.id"],
+            name=op.f("fk_memberships_organization_id_namespaces"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"],
+            ["namespaces.id"],
+            name=op.f("fk_memberships_user_id_namespaces"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("organization_id", "user_id", name=op.f("pk_memberships")),
     )
-    op.create_index(("ix_memberships_user_id"), "memberships", ["user_id"], unique=False)
+    op.create_index(op.f("ix_memberships_user_id"), "memberships", ["user_id"], unique=False)
     op.create_table(
         "repositories",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -45,14 +55,27 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(), nullable=False),
         sa.Column("downloads", sa.Integer(), nullable=False),
         sa.Column("card", sa.JSON(), nullable=False),
+        sa.Column("card_details", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
             ["namespace_id"],
             ["namespaces.id"],
+            name=op.f("fk_repositories_namespace_id_namespaces"),
         ),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("kind", "namespace_id", "name_key"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_repositories")),
+        sa.UniqueConstraint(
+            "kind",
+            "namespace_id",
+            "name_key",
+            name=op.f("uq_repositories_kind_namespace_id_name_key"),
+        ),
+        sqlite_autoincrement=True,
     )
-    op.create_index("repositories_by_update", "repositories", ["kind", "updated_at"], unique=False)
+    op.create_index(
+        op.f("ix_repositories_kind_updated_at"),
+        "repositories",
+        ["kind", "updated_at"],
+        unique=False,
+    )
     op.create_table(
         "tokens",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -63,11 +86,16 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("expires_at", sa.DateTime(), nullable=True),
-        sa.ForeignKeyConstraint(["user_id"], ["namespaces.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("user_id", "name"),
+        sa.ForeignKeyConstraint(
+            ["user_id"],
+            ["namespaces.id"],
+            name=op.f("fk_tokens_user_id_namespaces"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
+        sa.UniqueConstraint("user_id", "name", name=op.f("uq_tokens_user_id_name")),
     )
-    op.create_index(("ix_tokens_lookup"), "tokens", ["lookup"], unique=False)
+    op.create_index(op.f("ix_tokens_lookup"), "tokens", ["lookup"], unique=False)
     op.create_table(
         "commits",
         sa.Column("repository_id", sa.Integer(), nullable=False),
@@ -77,9 +105,15 @@ def upgrade() -> None:
         sa.Column("author", sa.String(length=96), nullable=False),
         sa.Column("title", sa.String(), nullable=False),
         sa.Column("message", sa.String(), nullable=False),
+        sa.Column("request_digest", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("repository_id", "oid"),
+        sa.ForeignKeyConstraint(
+            ["repository_id"],
+            ["repositories.id"],
+            name=op.f("fk_commits_repository_id_repositories"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("repository_id", "oid", name=op.f("pk_commits")),
     )
     op.create_table(
         "files",
@@ -87,8 +121,13 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("git_sha1", sa.String(length=40), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("repository_id", "sha256"),
+        sa.ForeignKeyConstraint(
+            ["repository_id"],
+            ["repositories.id"],
+            name=op.f("fk_files_repository_id_repositories"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("repository_id", "sha256", name=op.f("pk_files")),
     )
     op.create_table(
         "refs",
@@ -97,39 +136,67 @@ def upgrade() -> None:
         sa.Column("commit_oid", sa.String(length=40), nullable=False),
         sa.Column("message", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("repository_id", "name"),
+        sa.ForeignKeyConstraint(
+            ["repository_id"],
+            ["repositories.id"],
+            name=op.f("fk_refs_repository_id_repositories"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("repository_id", "name", name=op.f("pk_refs")),
     )
     op.create_table(
         "repository_tags",
         sa.Column("repository_id", sa.Integer(), nullable=False),
         sa.Column("tag", sa.String(length=255), nullable=False),
-        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("repository_id", "tag"),
+        sa.ForeignKeyConstraint(
+            ["repository_id"],
+            ["repositories.id"],
+            name=op.f("fk_repository_tags_repository_id_repositories"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("repository_id", "tag", name=op.f("pk_repository_tags")),
     )
-    op.create_index(("ix_repository_tags_tag"), "repository_tags", ["tag"], unique=False)
+    op.create_index(op.f("ix_repository_tags_tag"), "repository_tags", ["tag"], unique=False)
+    op.create_index(
+        op.f("ix_commits_repository_id_request_digest"),
+        "commits",
+        ["repository_id", "request_digest"],
+        unique=False,
+    )
     op.create_table(
-        "trees",
+        "tree_entries",
         sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("tree_oid", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("oid", sa.String(length=40), nullable=False),
-        sa.Column("entries", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("repository_id", "oid"),
+        sa.Column("sha256", sa.String(length=64), nullable=True),
+        sa.Column("git_sha1", sa.String(length=40), nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=True),
+        sa.Column("large", sa.Boolean(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["repository_id"],
+            ["repositories.id"],
+            name=op.f("fk_tree_entries_repository_id_repositories"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("repository_id", "tree_oid", "name", name=op.f("pk_tree_entries")),
+        sqlite_with_rowid=False,
     )
 
 
 def downgrade() -> None:
     """Remove every table."""
-    op.drop_table("trees")
-    op.drop_index(("ix_repository_tags_tag"), table_name="repository_tags")
+    op.drop_table("tree_entries")
+    op.drop_index(op.f("ix_repository_tags_tag"), table_name="repository_tags")
     op.drop_table("repository_tags")
     op.drop_table("refs")
     op.drop_table("files")
+    op.drop_index(op.f("ix_commits_repository_id_request_digest"), table_name="commits")
     op.drop_table("commits")
-    op.drop_index(("ix_tokens_lookup"), table_name="tokens")
+    op.drop_index(op.f("ix_tokens_lookup"), table_name="tokens")
     op.drop_table("tokens")
-    op.drop_index("repositories_by_update", table_name="repositories")
+    op.drop_index(op.f("ix_repositories_kind_updated_at"), table_name="repositories")
     op.drop_table("repositories")
-    op.drop_index(("ix_memberships_user_id"), table_name="memberships")
+    op.drop_index(op.f("ix_memberships_user_id"), table_name="memberships")
     op.drop_table("memberships")
     op.drop_table("namespaces")

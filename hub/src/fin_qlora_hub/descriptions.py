@@ -1,0 +1,35 @@
+"""The card of a repository: made from its files before a commit's transaction, kept inside it."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import delete, insert
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.blobs import BlobStore, StagedBlob
+from fin_qlora_hub.cards import CARD_FILE, CONFIGURATION_FILES, MAX_CARD_BYTES, Card, describe
+from fin_qlora_hub.tables import Repository, RepositoryTag
+from fin_qlora_hub.trees import FileEntry
+
+
+def make_card(
+    blobs: BlobStore, files: Mapping[str, FileEntry], *, staged: Mapping[str, StagedBlob]
+) -> Card:
+    """Derive the card from a revision's files; `staged` holds those that are not published yet."""
+    texts = {}
+    for path in (CARD_FILE, *CONFIGURATION_FILES):
+        entry = files.get(path)
+        if entry is not None and entry.content.size <= MAX_CARD_BYTES:
+            received = staged.get(entry.content.sha256)
+            chunks = blobs.read(entry.content.sha256) if received is None else received.read()
+            texts[path] = b"".join(chunks)
+    return describe(texts, paths=files)
+
+
+def keep_card(session: Session, repository: Repository, card: Card) -> None:
+    """Store a card and the tags by which the repository is found."""
+    repository.card = card.summary()
+    repository.card_details = card.details()
+    session.execute(delete(RepositoryTag).filter_by(repository_id=repository.id))
+    rows = [{"repository_id": repository.id, "tag": tag} for tag in card.tags]
+    if rows:
+        session.execute(insert(RepositoryTag), rows)

@@ -1,0 +1,129 @@
+"""Looking at one file of many asks for that file alone, and nothing is stored twice."""
+
+import pytest
+from huggingface_hub import CommitOperationAdd
+from sqlalchemy import event, func, select
+
+from fin_qlora_hub.blobs import Content
+from fin_qlora_hub.history import last_changes
+from fin_qlora_hub.references import resolve
+from fin_qlora_hub.repositories import Kind, RepositoryName, _find
+from fin_qlora_hub.tables import TreeEntry
+from fin_qlora_hub.trees import FolderEntry, build_tree, file_entry, find_entries, store_tree, walk
+
+FILE = file_entry("f", Content("a" * 64, "b" * 40, 1))
+
+
+@pytest.fixture
+def rows_read(running, monkeypatch):
+    """Count the entries of folders that the hub turns from rows into objects."""
+    from fin_qlora_hub import trees
+
+    rows = []
+    real = trees._entry
+
+    def counted(row):
+        rows.append(row.name)
+        return real(row)
+
+    monkeypatch.setattr(trees, "_entry", counted)
+    return rows
+
+
+@pytest.fixture
+def full(running, repository) -> str:
+    names = [f"f{n:04}" for n in range(600)]
+    operations = [CommitOperationAdd(path, b"x") for path in [*names, "d/e/a", "d/e/b", "o/x"]]
+    running.api().create_commit(repository, operations, commit_message="many")
+    return repository
+
+
+def test_a_lookup_reads_one_entry_for_each_segment(running, full, rows_read) -> None:
+    with running.http() as http:
+        assert http.head(f"/{full}/resolve/main/f0001").status_code == 200
+        assert rows_read == ["f0001"]
+        rows_read.clear()
+        assert http.head(f"/{full}/resolve/main/d/e/a").status_code == 200
+        assert rows_read == ["d", "e", "a"]
+
+
+def test_many_lookups_read_each_entry_once(running, full, rows_read) -> None:
+    statements = []
+    engine = running.hub.database._reading
+    paths = [f"f{n:04}" for n in range(400)] + [
+        "d/e/a",
+        "d/e/b",
+        "d",
+        "missing",
+        "f0001/x",
+        "d/z/y",
+    ]
+
+    def note(_connection, _cursor, statement, *_rest) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        found = running.api().get_paths_info(full, paths)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert [entry.path for entry in found] == paths[:403]
+    assert len(rows_read) == 400 + 1 + 1 + 2
+    assert len([s for s in statements if "tree_entries" in s]) == 3
+
+
+def test_announcing_an_upload_reads_only_what_is_announced(running, full, rows_read) -> None:
+    with running.http() as http:
+        body = {"files": [{"path": "f0001", "size": 1}, {"path": "d/e/new", "size": 1}]}
+        answer = http.post(f"/api/models/{full}/preupload/main", json=body)
+    assert answer.json()["files"][0]["oid"]
+    assert sorted(rows_read) == ["d", "e", "f0001"]
+
+
+def test_unchanged_folders_are_not_written_again(running, full) -> None:
+    def stored() -> int:
+        with running.hub.database.reading() as session:
+            return session.scalar(select(func.count()).select_from(TreeEntry)) or 0
+
+    before = stored()
+    running.api().upload_file(path_or_fileobj=b"new", path_in_repo="d/new", repo_id=full)
+    # the root (600 files, .gitattributes, d, o) and d (e, new); neither d/e nor o
+    assert stored() - before == 603 + 2
+
+
+def test_the_last_change_opens_only_folders_that_differ(running, full, rows_read) -> None:
+    api = running.api()
+    first = api.list_repo_commits(full)[0].commit_id
+    for number in range(5):
+        api.upload_file(path_or_fileobj=b"%d" % number, path_in_repo="o/x", repo_id=full)
+    name = RepositoryName(Kind.MODEL, *full.split("/"))
+    with running.hub.database.reading() as session:
+        repository = _find(session, name)
+        head = resolve(session, repository, "main")
+        rows_read.clear()
+        last = last_changes(session, repository, head, ["d/e/a", "d", "f0007", "o", "absent"])
+    assert {path: commit.oid for path, commit in last.items()} == {
+        "d/e/a": first,
+        "d": first,
+        "f0007": first,
+        "o": head.oid,
+    }
+    # `d` is the same in all five commits: what is in it is read where it came, and not before
+    assert rows_read.count("a") == 1
+    assert rows_read.count("f0008") == 0
+
+
+def test_trees_written_are_read(running, repository) -> None:
+    files = {"a": FILE, "b/c/d": FILE, "b/e": FILE, "x" * 200 + "/y": FILE}
+    name = RepositoryName(Kind.MODEL, *repository.split("/"))
+    with running.hub.database.writing() as session:
+        number = _find(session, name).id
+        tree = build_tree(files)
+        root = tree.root
+        for _ in range(2):
+            store_tree(session, number, tree)
+        assert set(walk(session, number, root)) == {*files, "b", "b/c", "x" * 200}
+        found = find_entries(session, number, root, ["b", "b/c/d", "a/b", "nothing", "b/c/d/e"])
+        assert isinstance(found.pop("b"), FolderEntry)
+        assert found == {"b/c/d": FILE}
+        assert walk(session, number, build_tree({}).root) == {}

@@ -1,0 +1,134 @@
+"""A run that was stopped goes on where it was, and leaves nothing when it has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+from transformers import TrainerCallback
+
+from fin_qlora.errors import DiskFullError, MissingFileError
+from fin_qlora.training import checkpoints
+from fin_qlora.training.checkpoints import NOTE, TrainingInterrupted, forget, resume_point, train
+from fin_qlora.training.preflight import require_space, room_for
+
+ORDER = {"train_sampling_strategy": "sequential", "max_steps": 6}
+
+
+class Signal(TrainerCallback):
+    """Sends this process a signal in the middle of a step."""
+
+    def __init__(self, step: int, number: int = signal.SIGINT) -> None:
+        self.step, self.number = step, number
+
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def weights(trainer) -> dict:
+    return {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on_as_if_nothing_had_been(make, tmp_path, number):
+    whole = make(**ORDER)
+    forget(train(whole))
+    before = signal.getsignal(number)
+    stopped = make(**ORDER)
+    stopped.add_callback(Signal(2, number))
+    with pytest.raises(TrainingInterrupted) as caught:
+        train(stopped)
+    assert signal.getsignal(number) is before
+    assert caught.value.checkpoint == tmp_path / "checkpoint-3"
+
+    start = resume_point(True, output_dir=tmp_path)
+    assert (start.folder, start.step, start.temporary) == (tmp_path / "checkpoint-3", 3, True)
+    assert start.seconds > 0
+    resumed = make(**ORDER)
+    left = train(resumed, start=start)
+    assert resumed.state.global_step == 6
+    for name, weight in weights(whole).items():
+        assert weight.equal(weights(resumed)[name]), name
+    forget(left)
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_the_last_checkpoint_is_resumed_without_another_step(make, tmp_path):
+    first = make(**ORDER)
+    (left,) = train(first)
+    start = resume_point(str(left), output_dir=tmp_path)
+    again = make(**ORDER)
+    assert train(again, start=start) == [left]
+    for name, weight in weights(first).items():
+        assert weight.equal(weights(again)[name]), name
+    longer = make(**(ORDER | {"max_steps": 8}))
+    train(longer, start=start)
+    assert longer.state.global_step == 8
+
+
+def test_checkpoints_that_were_asked_for_stay(make, tmp_path):
+    assert train(make(save_strategy="steps", save_steps=3, **ORDER)) == []
+    assert (tmp_path / "checkpoint-6").is_dir()
+
+
+def test_a_second_signal_stops_at_once(make, monkeypatch):
+    monkeypatch.setattr(checkpoints, "PATIENCE", -1.0)
+    trainer = make(**ORDER)
+    trainer.add_callback(Signal(1))
+    trainer.add_callback(Signal(1))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(trainer)
+    assert caught.type is KeyboardInterrupt
+
+
+def test_a_checkpoint_of_others_does_not_tell_its_time(make, tmp_path):
+    trainer = make(save_strategy="steps", save_steps=2, max_steps=2)
+    trainer.train()
+    start = resume_point(str(tmp_path / "checkpoint-2"), output_dir=tmp_path)
+    assert (start.step, start.seconds, start.temporary) == (2, None, False)
+    assert not (start.folder / NOTE).exists()
+
+
+def test_no_checkpoint_is_said(tmp_path):
+    assert resume_point(None, output_dir=tmp_path) is None
+    assert resume_point(False, output_dir=tmp_path) is None
+    with pytest.raises(MissingFileError, match="no checkpoint in"):
+        resume_point(True, output_dir=tmp_path / "nowhere")
+    with pytest.raises(MissingFileError, match=r"no trainer_state\.json"):
+        resume_point(str(tmp_path), output_dir=tmp_path)
+
+
+def test_a_disk_without_room_is_found_before_training(tmp_path, monkeypatch):
+    require_space(tmp_path / "not" / "yet", 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(9, 8, 2**20))
+    with pytest.raises(DiskFullError, match="1 MiB left; the run may need 80 MiB"):
+        require_space(tmp_path, room_for(2**20))
+
+
+def test_the_cost_of_a_resumed_run_is_that_of_all_its_parts(make, tmp_path):
+    from fin_qlora.evidence.cost import CostMeter
+    from fin_qlora.training.adapter_folder import FinishedRun
+
+    (left,) = train(make(**ORDER))
+    note = json.loads((left / NOTE).read_text("utf-8"))
+    (left / NOTE).write_text(json.dumps(note | {"train_seconds": 100.0}), "utf-8")
+    start = resume_point(str(left), output_dir=tmp_path)
+    run = FinishedRun(
+        preflight=None,
+        model=make().model,
+        quantization="none",
+        configuration={},
+        seed=1,
+        cost=CostMeter(seconds=20.0),
+        gpus=1,
+        base_evaluation=None,
+        adapter_evaluation=None,
+        resumed=start,
+    )
+    cost = run._cost(adapter_bytes=1)
+    assert (cost["train_seconds"], cost["gpu_hours"]) == (120.0, round(120 / 3600, 6))
+    assert (cost["resumed_from_step"], cost["partial"]) == (6, False)
