@@ -160,11 +160,10 @@ def _check_flags(given: list[str], known: set[str]) -> None:
         name = item.split("=", 1)[0]
         flag = name.lstrip("-").replace("-", "_")
         right = flag in known | {"config", "help"} or _is_negated(flag, known)
-        if not right or not item.startswith("--"):
-            if item in ("-h", "-"):
-                continue
-            shown = "--" + flag if item.startswith("--") else name
-            raise UsageError(f"There is no flag '{shown}'.", fix=_did_you_mean(flag, known, "--"))
+        if item == "-h" or (right and name.startswith("--")):
+            continue
+        shown = "--" + flag if name.startswith("--") else name
+        raise UsageError(f"There is no flag '{shown}'.", fix=_did_you_mean(flag, known, "--"))
 
 
 def _is_number(item: str) -> bool:

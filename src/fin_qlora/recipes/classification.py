@@ -112,6 +112,8 @@ def main(arguments: list[str] | None = None) -> None:
     except TrainingInterrupted as stop:
         announce(f"interrupted; continue with --resume_from_checkpoint {stop.checkpoint}")
         raise
+    for checkpoint in temporary[-1:]:
+        announce(f"trained; {checkpoint} stays until the adapter is written")
 
     # evaluate what will be published, and leave it with its evidence
     tuned = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from ..errors import MissingFileError
 from ..files import write_json
@@ -87,13 +86,14 @@ def resume_point(asked: str | bool | None, *, output_dir: Path) -> ResumePoint |
 
 
 def _last(output_dir: Path) -> Path:
-    found = get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
-    if found is None:
+    """Return the newest checkpoint that is whole: its state is what is written last."""
+    states = list(output_dir.glob("checkpoint-*/trainer_state.json"))
+    if not states:
         raise MissingFileError(
             f"There is no checkpoint in '{output_dir}'.",
             fix="Check --output_dir, or train from the start.",
         )
-    return Path(found)
+    return max(states, key=lambda state: state.stat().st_mtime).parent
 
 
 def train(trainer: FinSFTTrainer, *, start: ResumePoint | None = None) -> list[Path]:
@@ -115,6 +115,7 @@ def train(trainer: FinSFTTrainer, *, start: ResumePoint | None = None) -> list[P
         trainer.train(resume_from_checkpoint=str(start.folder) if start is not None else None)
     trainer.remove_callback(guard)
     if guard.stopped and guard.checkpoint is not None:
+        forget(temporary)
         raise TrainingInterrupted(guard.checkpoint)
     if guard.checkpoint is not None and trainer.args.save_strategy == "no":
         temporary.append(guard.checkpoint)

@@ -46,6 +46,39 @@ def test_four_bit_is_four_bit(small_base):
     assert all(layer.weight.quant_type == "nf4" for layer in layers)
 
 
+@pytest.mark.parametrize(
+    ("quantization", "kind", "nested"),
+    [("4bit-single", "nf4", False), ("4bit-fp4", "fp4", True), ("4bit-fp4-single", "fp4", False)],
+)
+def test_other_kinds_of_four_bits_are_what_they_say(small_base, quantization, kind, nested):
+    import bitsandbytes
+
+    model = load_model(small_base, quantization=quantization)
+    (layer, *_) = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    assert layer.weight.quant_type == kind
+    assert layer.weight.quant_state.nested is nested
+
+
+@pytest.mark.parametrize(
+    ("device", "place"),
+    [(None, 3), (torch.device("cpu"), "cpu"), (torch.device("cuda:1"), "cuda:1")],
+)
+def test_the_base_goes_where_it_is_told(small_base, monkeypatch, device, place):
+    from transformers import AutoModelForCausalLM
+
+    given = {}
+
+    def loaded(folder, **options):
+        given.update(options)
+        return torch.nn.Module()
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", loaded)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    load_model(small_base, quantization="none", device=device)
+    assert str(given["device_map"][""]) == str(place)
+
+
 def test_an_unknown_quantization_is_refused(small_base):
     with pytest.raises(UsageError, match="3bit"):
         load_model(small_base, quantization="3bit")

@@ -70,6 +70,25 @@ def test_the_last_checkpoint_is_resumed_without_another_step(make, tmp_path):
     assert longer.state.global_step == 8
 
 
+def test_a_run_that_is_stopped_again_leaves_its_newest_checkpoint_alone(make, tmp_path):
+    for step in (1, 3):
+        trainer = make(**ORDER)
+        trainer.add_callback(Signal(step))
+        asked = bool(list(tmp_path.glob("checkpoint-*")))
+        with pytest.raises(TrainingInterrupted):
+            train(trainer, start=resume_point(asked, output_dir=tmp_path))
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-4"]
+
+
+def test_the_last_checkpoint_is_the_newest_whole_one(make, tmp_path):
+    (left,) = train(make(max_steps=2))
+    stale, torn = tmp_path / "checkpoint-50", tmp_path / "checkpoint-60"
+    shutil.copytree(left, stale)
+    os.utime(stale / "trainer_state.json", (1, 1))
+    torn.mkdir()
+    assert resume_point(True, output_dir=tmp_path).folder == left
+
+
 def test_checkpoints_that_were_asked_for_stay(make, tmp_path):
     assert train(make(save_strategy="steps", save_steps=3, **ORDER)) == []
     assert (tmp_path / "checkpoint-6").is_dir()
