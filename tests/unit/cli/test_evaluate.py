@@ -19,6 +19,17 @@ class Found:
         )
     )
 
+    about: dict = field(
+        default_factory=lambda: {
+            "model": "a/b",
+            "quantization": "4bit",
+            "split": "train",
+            "limit": 5,
+            "partial_file": True,
+            "data": {"file": "tfns/sent_train.csv"},
+        }
+    )
+
     def to_dict(self):
         return {"task": self.task, **vars(self.scores)}
 
@@ -42,6 +53,8 @@ def test_scores_in_every_format(fin_qlora, asked):
     said = fin_qlora("evaluate", "a/b", "--task", "tfns", "--data_dir", "d", "--limit", 5)
     assert "accuracy         0.8000" in said.out
     assert "majority class   0.6500" in said.out
+    assert "TRAINING ROWS (the first 5 only) of a part of the published file" in said.out
+    assert "a/b, base in 4bit" in said.out
     assert (asked["reference"], asked["limit"], asked["split"]) == ("a/b", 5, "test")
     assert json.loads(fin_qlora("evaluate", "a/b", "--format", "json").out)["n"] == 1234
     assert fin_qlora("evaluate", "a/b", "--format", "quiet").out == "0.8000\n"

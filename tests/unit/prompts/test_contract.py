@@ -240,3 +240,11 @@ def test_a_normaliser_cannot_forge_a_special_token(tokenizer):
     )
     with pytest.raises(ContractError, match="special token"):
         contract().prompt(folding, "a ＜|x|＞ b")
+
+
+@pytest.mark.parametrize(
+    "row", ["", "  \n", {"text": ""}, {"text": None}, {"text": ["a"]}, {"text": " "}]
+)
+def test_an_input_without_text_is_refused(tokenizer, row):
+    with pytest.raises(ContractError, match=r"empty|no text"):
+        contract().prompt(tokenizer, row)

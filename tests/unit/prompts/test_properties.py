@@ -31,7 +31,7 @@ SHOTS = (
 )
 rows = st.fixed_dictionaries(
     {
-        "text": texts,
+        "text": texts.filter(str.strip),
         "who": st.sampled_from(["Acme", "the bank's \n board", "株式会社"]),
         "question": st.sampled_from(["Up?", "What, in  the end, is \u00e9 it?"]),
     }
