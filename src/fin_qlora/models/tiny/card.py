@@ -60,8 +60,9 @@ Two thirds of the rows are short exercises in the form `Instruction: … Input: 
 
 The questions about direction and about names are close to sentiment and to entity types: they are why
 so small a base can be tuned in minutes, and a score reached from it says nothing about how another
-base would do. None asks for sentiment or for the type of an entity, and no answer is one
-of the label words negative, neutral, positive, person, organization or location.
+base would do. None asks for sentiment or for the type of an entity, and none is answered with
+negative, neutral, positive, person, organization or location, unless a word to be copied happens to
+be one. The tokenizer has these six words as whole tokens by intent.
 
 ## Unseen text
 
