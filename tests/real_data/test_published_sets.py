@@ -179,6 +179,12 @@ def test_filing_questions(published):
     assert sum(row["label"].startswith("-") for row in values.rows) == 160
 
 
+def test_terms_without_an_explanation(published):
+    reading = read(published, "xbrl_term", "xbrl_term/finlora/xbrl_term_train.jsonl")
+    assert reading.dropped == {"answer is missing": 6}
+    assert len(reading.rows) == 5856 - 6
+
+
 def test_leaks_that_were_published(published):
     leaks = {
         task.name: found

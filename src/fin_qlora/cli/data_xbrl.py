@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,7 +30,14 @@ def xbrl(
         bool, typer.Option("--cross-check", help="Compare every number with Arelle's reading.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one a core if left out.")
+        int | None, typer.Option(min=1, help="Filings at a time; one a core if left out.")
+    ] = None,
+    runner: Annotated[
+        Literal["processes", "ray"], typer.Option(help="What maps the work over the filings.")
+    ] = "processes",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="A running Ray cluster, not one started for this."),
     ] = None,
     output: OutputOption = HUMAN,
 ) -> None:
@@ -57,6 +64,8 @@ def xbrl(
             one_shot=one_shot,
             cross_check=cross_check,
             workers=workers,
+            runner=runner,
+            ray_address=ray_address,
             progress=move,
         )
     _show(report, output)

@@ -38,6 +38,10 @@ def evaluate(
     form: Annotated[
         Literal["plain", "chat"], typer.Option(help="How to ask a base model.")
     ] = "plain",
+    shots: Annotated[
+        int, typer.Option(min=0, help="Worked examples that a base is shown, from the train rows.")
+    ] = 0,
+    shots_seed: Annotated[int, typer.Option(help="Seed by which they are drawn.")] = 0,
     quantization: Annotated[
         Literal["4bit", "8bit", "none"] | None,
         typer.Option(help="How to load the base; as trained if left out."),
@@ -64,6 +68,8 @@ def evaluate(
             data_dir=data_dir,
             split=split,
             form=form,
+            shots=shots,
+            shots_seed=shots_seed,
             quantization=quantization,
             revision=revision,
             limit=limit,
@@ -92,6 +98,7 @@ def _show(found: Evaluation, output: Output) -> None:
     rows = [
         ("model", f"{about['model']}, base in {about['quantization']}"),
         ("data", f"{about['data']['file']}, {_which_rows(about)}"),
+        *([("worked examples", str(about["shots"]))] if about["shots"] else []),
         ("rows", f"{scores.n:,}"),
         ("accuracy", f"{scores.accuracy:.4f}"),
         ("weighted F1", f"{scores.weighted_f1:.4f}"),

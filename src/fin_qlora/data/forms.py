@@ -14,7 +14,7 @@ from ..files import sha256_file
 from ..tasks import HubForm, RawFile, RawForm, Task
 from .cleaning import cleaned, count_oddities
 from .parallel import in_parallel
-from .reading import EMPTY, DataFile, Reading, Records, Row
+from .reading import EMPTY, NO_ANSWER, DataFile, Reading, Records, Row
 from .sources import SHAPES
 from .sources.records import records
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Grammars whose answers are checked: a row that keeps to another one belongs to another task.
 _CHECKED: Final = ("tag", "number", "formula", "calculation", "list")
+
+#: What pandas writes for an empty cell. No label is called so, and no answer is.
+_EMPTY_CELL: Final = "nan"
 
 #: Rows that one worker takes at a time; fewer are not worth another process.
 _CHUNK = 100_000
@@ -149,6 +152,9 @@ def _finished(chunk: list[tuple[str, Row]], *, task: Task, as_it_stands: bool) -
                 row[name] = cleaned(row[name], changed=Counter() if again else reading.changed)
         if not row["text"]:
             reading.dropped[EMPTY] += 1
+            continue
+        if task.answer != "label" and row["label"].strip() == _EMPTY_CELL:
+            reading.dropped[NO_ANSWER] += 1
             continue
         if not again:
             count_oddities(row["text"], seen=reading.seen)

@@ -122,6 +122,13 @@ def _rows(file: Records, task: Task) -> Sequence[tuple[str, dict[str, str]]]:
     for number, record in file:
         place = file.place(number)
         row = {name: value_of(record, name, place=place, task=task) for name in needed}
-        others = {key: "" if value is None else str(value) for key, value in record.items()}
+        others = {key: _as_text(value) for key, value in record.items()}
         found.append((place, others | row))
     return found
+
+
+def _as_text(value: Any) -> str:
+    """Return a cell as text; a list or an object, such as a row's facts, as JSON."""
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else str(value)

@@ -16,6 +16,7 @@ Record = dict[str, Any]
 #: Reasons under which a row may be left out; the manual explains each.
 EMPTY: Final = "empty text"
 NO_LABEL: Final = "no label was published"
+NO_ANSWER: Final = "answer is missing"
 
 
 @dataclass(frozen=True, kw_only=True)

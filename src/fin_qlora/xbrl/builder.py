@@ -10,14 +10,15 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from ..errors import DataError, EmptyDatasetError, UsageError
+from ..errors import DataError, EmptyDatasetError, UnknownNameError, UsageError
 from ..files import directory_in_place, disk_full_is_an_error, write_bytes, write_json
 from .build_report import BuildReport, ReportBuilder
 from .filing_list import read_filing_list
 from .parts import FilingSummary, build_part, part_name
 from .places import Place, Refusal, accession_of, find_places
+from .ray_runner import require_ray, run_on_ray
 from .reader import look
 from .row_index import RowIndex
 from .runner import run
@@ -26,6 +27,8 @@ from .splits import SplitKey, decide
 
 #: Called with the number of places done and of all places.
 Progress = Callable[[int, int], None]
+#: What maps the work over the filings: processes of this machine, or a Ray cluster.
+Runner = Literal["processes", "ray"]
 #: What the list of filings says about those of one place, by accession number or place.
 Origins = Mapping[str, Mapping[str, str]]
 
@@ -38,6 +41,8 @@ def build(
     seed: int | None = None,
     one_shot: bool | None = None,
     cross_check: bool = False,
+    runner: Runner = "processes",
+    ray_address: str | None = None,
     progress: Progress | None = None,
     settings: BuildSettings | None = None,
 ) -> BuildReport:
@@ -45,13 +50,17 @@ def build(
 
     Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl`` and ``report.json`` into ``out``,
     all of them or none. The same filings and settings give the same bytes on any machine, with any
-    number of workers. A build that was interrupted goes on where it stopped.
+    number of workers and either runner. A build that was interrupted goes on where it stopped.
 
     Args:
         filings: the folder; folders below it and zips in it are read, links are not followed.
-        workers: processes; all cores by default.
+        workers: places at a time; all cores, of the machine or the cluster, by default.
         seed, one_shot: override the settings.
         cross_check: compare every number with Arelle's reading (extra ``xbrl-check``).
+        runner: ``processes`` of this machine, or ``ray`` (extra ``ray``).
+        ray_address: ``HOST:PORT`` of a running Ray cluster that this machine is part of and whose
+            machines all see ``filings`` and the folder of ``out`` at the same paths. Without it
+            the workers of Ray are started here for this build.
         progress: called after each place.
         settings: what the questions are like.
 
@@ -61,7 +70,9 @@ def build(
     Raises:
         MissingFileError: ``filings`` is no folder.
         EmptyDatasetError: no filing in it gives a question; nothing is written.
-        UsageError: another build writes to ``out`` now.
+        UsageError: another build writes to ``out`` now, or ``ray_address`` goes without its runner.
+        MissingDependencyError: the runner or the cross-check is not installed.
+        EnvironmentFault: the Ray cluster cannot be reached or does not see the folders.
         DiskFullError: the disk is full; nothing but the parts done so far is left.
     """
     chosen = settings or BuildSettings()
@@ -73,6 +84,7 @@ def build(
         from .cross_check import require_arelle
 
         require_arelle()
+    _check_runner(runner, ray_address)
     root, target = Path(filings).resolve(), Path(os.path.abspath(out))
     if target == root or target in root.parents:
         raise UsageError(f"'{out}' holds the filings themselves.", fix="Name another folder.")
@@ -81,7 +93,7 @@ def build(
     listed = read_filing_list(root)
     tasks = [(place, _origins_of(place, listed)) for place in places]
     with _locked(_work_folder(target)) as work:
-        parts = _run(job, tasks, workers or _cores(), progress)
+        parts = _run(job, tasks, workers, runner, ray_address, progress)
         report = _assemble(work, target, job, parts, refused)
         shutil.rmtree(work)
     return report
@@ -113,13 +125,35 @@ class Job:
         return name
 
 
+def _check_runner(runner: Runner, ray_address: str | None) -> None:
+    if runner not in get_args(Runner):
+        raise UnknownNameError("runner", runner, get_args(Runner))
+    if runner == "ray":
+        require_ray(ray_address)
+    elif ray_address is not None:
+        raise UsageError(
+            f"The address '{ray_address}' of a Ray cluster is given, but not the runner 'ray'.",
+            fix="Choose the runner 'ray', or leave the address out.",
+        )
+
+
 def _run(
-    job: Job, tasks: list[tuple[Place, Origins]], workers: int, progress: Progress | None
+    job: Job,
+    tasks: list[tuple[Place, Origins]],
+    workers: int | None,
+    runner: Runner,
+    ray_address: str | None,
+    progress: Progress | None,
 ) -> list[tuple[Place, str | None]]:
     with disk_full_is_an_error(job.parts):
         job.parts.mkdir(exist_ok=True)
     done: list[tuple[Place, str | None]] = []
-    for (place, _), name in run(job, tasks, workers=min(workers, max(1, len(tasks)))):
+    if runner == "ray":
+        folders = (job.root, job.parts)
+        results = run_on_ray(job, tasks, workers=workers, address=ray_address, folders=folders)
+    else:
+        results = run(job, tasks, workers=min(workers or _cores(), max(1, len(tasks))))
+    for (place, _), name in results:
         done.append((place, name))
         if progress is not None:
             progress(len(done), len(tasks))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from .draft import Draft
 from .fact_questions import context_drafts, tag_drafts, value_drafts
+from .facts import Key
 from .index import FilingIndex
 from .layout import Layout, Written, write_segment
 from .ratio_questions import ratio_drafts
@@ -106,8 +107,19 @@ def make(
         answer=answer,
         tokens=tokens,
         chosen=chosen,
+        needed=_needed(draft, chosen),
         origin=origin,
     )
+
+
+def _needed(draft: Draft, chosen: Sequence[Known]) -> set[Key]:
+    """Return the facts of a segment without which its answers would no longer be right.
+
+    Where the fact is absent the first of the others stays: a segment without any would tell.
+    """
+    if draft.task == "absent":
+        return {one.key for one in chosen[:1]}
+    return {target.key for target in draft.targets} | {key for _, key in draft.swaps}
 
 
 def _shape(

@@ -14,7 +14,7 @@ from lxml import etree
 
 from ..errors import DataError
 from .documents import parse
-from .facts import Context, Decimals, Dimension, Fact
+from .facts import Context, Decimals, Dimension, Fact, Key
 from .limits import Limits
 from .numbers import NumberError, plain_text, printed_number
 from .reconcile import Known
@@ -51,13 +51,21 @@ class Layout:
         return math.ceil(characters / _CHARACTERS[self.mode])
 
 
+@dataclass(frozen=True)
+class Passage:
+    """A fact as a segment shows it, word for word, and what it is about."""
+
+    key: Key
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """A segment: its text, the id that each context has in it, and how many facts it holds."""
+    """A segment: its text, the id that each context has in it, and its facts from top to bottom."""
 
     text: str
     context_ids: Mapping[Context, str]
-    facts: int
+    facts: tuple[Passage, ...]
 
 
 def write_segment(
@@ -76,8 +84,8 @@ def write_segment(
     """
     elements = [element for one in facts for element in _distinct(one)]
     if mode == "compat":
-        text = "\n".join(map(_bare, elements))
-        return Written(text=text, context_ids={}, facts=len(elements))
+        bare = tuple(Passage(fact.key, _bare(fact)) for fact in elements)
+        return Written(text="\n".join(one.text for one in bare), context_ids={}, facts=bare)
     filed = {fact.key.context: fact.context_id for fact in reversed(elements)}
     contexts = list(dict.fromkeys(fact.key.context for fact in elements))
     if mix is not None:
@@ -92,8 +100,9 @@ def write_segment(
     single = f" entity={quoteattr(entities[0])}" if len(entities) == 1 else ""
     lines = [f"<xbrl{single}{root}>"]
     lines += [context_line(context, ids[context], alone=bool(single)) for context in contexts]
-    lines += [_fact(fact, ids[fact.key.context], mode) for fact in elements]
-    return Written(text="\n".join([*lines, "</xbrl>"]), context_ids=ids, facts=len(elements))
+    shown = tuple(Passage(fact.key, _fact(fact, ids[fact.key.context], mode)) for fact in elements)
+    text = "\n".join([*lines, *(one.text for one in shown), "</xbrl>"])
+    return Written(text=text, context_ids=ids, facts=shown)
 
 
 def fact_cost(one: Known, layout: Layout, *, new_context: bool) -> int:

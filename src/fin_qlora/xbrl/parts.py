@@ -20,7 +20,7 @@ from .index import FilingIndex
 from .places import Place, Refusal
 from .reader import Bundle, Seen, bundles, look, read_bundle
 from .record import Row
-from .settings import BUILDER_VERSION, BuildSettings
+from .settings import BUILDER_VERSION, ROW_VERSION, BuildSettings
 from .tables import read_tables
 
 
@@ -79,6 +79,7 @@ def part_name(
     """Return the file name of a part: it changes when its documents or the settings do."""
     shape = {
         "builder": BUILDER_VERSION,
+        "rows": ROW_VERSION,
         "settings": settings.to_dict(),
         "cross_check": check,
         "origins": {key: dict(row) for key, row in origins.items()},

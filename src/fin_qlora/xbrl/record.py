@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from .draft import Draft
 from .fact_questions import overlap
+from .facts import Key
 from .index import FilingIndex
 from .layout import Layout, Written
 from .reconcile import Known
@@ -26,6 +27,7 @@ def record(
     answer: str,
     tokens: int,
     chosen: list[Known],
+    needed: Set[Key],
     origin: Mapping[str, str],
 ) -> Row:
     """Return the record of a checked example; its split is filled in when all filings are known.
@@ -34,6 +36,7 @@ def record(
         written: the segment.
         tokens: the tokens that it takes, as estimated.
         chosen: the facts in it.
+        needed: those of them that must stay when the segment is shortened.
         origin: what a list of filings says about this one.
     """
     told = instruction(draft.task, one_shot=settings.one_shot)
@@ -50,6 +53,7 @@ def record(
         ],
         "question": question,
         "segment": written.text,
+        "facts": [{"text": one.text, "keep": one.key in needed} for one in written.facts],
         "answer": answer,
         "answer_alt": list(draft.alternatives),
         "meta": _meta(index, draft, settings, written, tokens, chosen, origin),
@@ -106,7 +110,7 @@ def _meta(
             role, "linkbase"
         ),
         "template_id": draft.wording.template,
-        "n_facts": written.facts,
+        "n_facts": len(written.facts),
         "n_same_concept": same,
         "lexical_overlap": round(overlap(concept, text), 4) if about_one and text else None,
         "tokens_est": tokens,

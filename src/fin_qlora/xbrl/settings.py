@@ -11,6 +11,8 @@ from .limits import Limits
 
 #: Raised when the same filings would give other questions than before.
 BUILDER_VERSION: Final = "xbrlqa/1"
+#: Raised when a row holds other fields than before, so that no stopped build goes on with both.
+ROW_VERSION: Final = 2
 
 TaskName: TypeAlias = Literal[
     "tag",

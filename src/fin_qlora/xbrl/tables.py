@@ -11,7 +11,7 @@ from lxml import etree
 from .documents import parse
 from .facts import Context, Fact, Key
 from .inline import NUMBERS
-from .layout import Written, context_line
+from .layout import Passage, Written, context_line
 from .limits import Limits
 from .names import INLINE
 from .places import Opened
@@ -60,7 +60,7 @@ class Tables:
         single = f" entity={quoteattr(entities.pop())}" if len(entities) == 1 else ""
         root = f"<xbrl{single} xmlns:ix={quoteattr(INLINE[0])}>"
         text = "\n".join([root, *contexts, "<table>", *lines, "</table>", "</xbrl>"])
-        written = Written(text=text, context_ids=writer.ids, facts=writer.written)
+        written = Written(text=text, context_ids=writer.ids, facts=tuple(writer.written))
         return written, list(writer.shown.values())
 
     def _table_of(self, fact: Fact) -> etree._Element | None:
@@ -93,7 +93,7 @@ class _Writer:
     ) -> None:
         self.ids: dict[Context, str] = {}
         self.shown: dict[Key, Known] = {}
-        self.written = 0
+        self.written: list[Passage] = []
         self._known = known
         self._left_out = left_out
 
@@ -110,7 +110,7 @@ class _Writer:
         return lines
 
     def _cell(self, cell: etree._Element) -> str:
-        return " ".join("".join(self._parts(cell)).split())
+        return _one_line("".join(self._parts(cell)))
 
     def _parts(self, element: etree._Element) -> list[str]:
         parts: list[str] = []
@@ -131,7 +131,6 @@ class _Writer:
         context = fact.key.context
         identifier = self.ids.setdefault(context, f"c{len(self.ids) + 1}")
         self.shown[one.key] = one
-        self.written += 1
         attributes = {
             "name": str(fact.key.concept),
             "contextRef": identifier,
@@ -140,4 +139,10 @@ class _Writer:
         kept = {name: element.get(name) for name in _KEPT}
         attributes |= {name: value for name, value in kept.items() if value}
         written = "".join(f" {name}={quoteattr(value)}" for name, value in attributes.items())
-        return f"<ix:nonFraction{written}>{escape(fact.raw)}</ix:nonFraction>"
+        text = f"<ix:nonFraction{written}>{escape(fact.raw)}</ix:nonFraction>"
+        self.written.append(Passage(fact.key, _one_line(text)))
+        return text
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

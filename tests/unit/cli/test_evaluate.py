@@ -25,6 +25,7 @@ class Found:
             "quantization": "4bit",
             "split": "train",
             "limit": 5,
+            "shots": 0,
             "partial_file": True,
             "data": {"file": "tfns/sent_train.csv"},
         }
@@ -43,7 +44,9 @@ def asked(monkeypatch):
 
     def evaluate(reference, **options):
         seen.update(options, reference=reference)
-        return Found()
+        found = Found()
+        found.about["shots"] = options["shots"]
+        return found
 
     monkeypatch.setattr(evaluation, "evaluate", evaluate)
     return seen
@@ -58,6 +61,16 @@ def test_scores_in_every_format(fin_qlora, asked):
     assert (asked["reference"], asked["limit"], asked["split"]) == ("a/b", 5, "test")
     assert json.loads(fin_qlora("evaluate", "a/b", "--format", "json").out)["n"] == 1234
     assert fin_qlora("evaluate", "a/b", "--format", "quiet").out == "0.8000\n"
+
+
+def test_a_base_may_be_shown_worked_examples(fin_qlora, asked):
+    said = fin_qlora("evaluate", "a/b", "--task", "tfns", "--shots", 3, "--shots-seed", 7)
+    assert (asked["shots"], asked["shots_seed"]) == (3, 7)
+    assert "worked examples  3" in said.out
+    said = fin_qlora("evaluate", "a/b", "--task", "tfns")
+    assert (asked["shots"], asked["shots_seed"]) == (0, 0)
+    assert "worked examples" not in said.out
+    assert fin_qlora("evaluate", "a/b", "--shots", -1).code == 2
 
 
 def test_they_can_be_left_in_a_file(fin_qlora, asked, tmp_path):

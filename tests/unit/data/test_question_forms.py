@@ -259,6 +259,23 @@ def test_built_questions_go_to_their_tasks(write):
     assert (row["company"], row["filing"], json.loads(row["alternatives"])) == ("2", "f2", ["1.5"])
 
 
+def test_facts_go_with_the_row_as_the_segment_does(write):
+    row = question("tag", 1, "us-gaap:Assets") | {
+        "segment": " <a>1</a>\n<b>itâ€™s</b>",
+        "facts": [{"text": "<a>1</a>", "keep": True}, {"text": "<b>itâ€™s</b>", "keep": False}],
+    }
+    data = write("train.jsonl", [row, question("tag", 2, "us-gaap:Cash")])
+    listed, bare = read_split(tasks.get("xbrl_tag"), "train", data_dir=data).rows
+    facts = json.loads(listed["facts"])
+    assert [fact["keep"] for fact in facts] == [True, False]
+    assert listed["text"].splitlines() == [fact["text"] for fact in facts]
+    assert bare["facts"] == ""
+    for broken in (["<a>1</a>"], [{"text": "<a>1</a>"}], 3):
+        write("train.jsonl", [row | {"facts": broken}])
+        with pytest.raises(DataError, match=r"row 1 has 'facts' that are not objects"):
+            read_split(tasks.get("xbrl_tag"), "train", data_dir=data)
+
+
 def test_value_questions_in_the_tag_file_are_left_out(write):
     header = "instruction,input,output,year,company,doc_path,context_id\n"
     data = write(
@@ -304,6 +321,19 @@ def test_formula_questions_with_and_without_quotation_marks(write):
     rows = read_split(tasks.get("financial_math"), "train", data_dir=data).rows
     assert [(r["text"], r["label"]) for r in rows] == [("How much?", "5"), ("And now?", "6")]
     assert rows[0]["formula"] == "F = O - C"
+
+
+def test_a_term_without_an_explanation_is_left_out(write):
+    lead = "Explain this XBRL term briefly in one sentence:"
+    records = [
+        {"context": f"{lead} {term}. Answer:", "target": target}
+        for term, target in (("Goodwill", "nan"), ("nan", "nan"), ("Assets", "What is owned."))
+    ]
+    data = write("xbrl_term/finlora/xbrl_term_train.jsonl", records)
+    table = read_split(tasks.get("xbrl_term"), "train", data_dir=data)
+    assert [(row["text"], row["label"]) for row in table.rows] == [("Assets", "What is owned.")]
+    assert table.dropped == {"answer is missing": 2}
+    assert table.file.rows == 3
 
 
 def test_pages_and_question_of_financebench(write):

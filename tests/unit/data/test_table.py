@@ -163,3 +163,15 @@ def test_further_columns_of_a_prepared_file_stay_with_their_row(tmp_path):
     assert read_split(TFNS, "train", data_dir=tmp_path).rows == [
         {"text": "up", "label": "positive", "client": "7"}
     ]
+
+
+def test_facts_of_a_prepared_file_are_json_whether_it_lists_or_spells_them(tmp_path):
+    facts = [{"text": "«up»", "keep": True}, {"text": "so", "keep": False}]
+    rows = [
+        {"text": "«up» so", "label": "positive", "facts": given}
+        for given in (facts, json.dumps(facts), None)
+    ]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    found = [row["facts"] for row in read_split(TFNS, "train", data_dir=tmp_path).rows]
+    assert [json.loads(text) for text in found[:2]] == [facts, facts]
+    assert found[2] == ""

@@ -18,7 +18,7 @@ from fin_qlora.errors import (
     MissingFileError,
     UsageError,
 )
-from fin_qlora.xbrl import BuildSettings, build, builder
+from fin_qlora.xbrl import BuildSettings, build, builder, parts
 from fin_qlora.xbrl.layout import read_segment
 
 FILES = ("report.json", "test.jsonl", "train.jsonl", "validation.jsonl")
@@ -172,6 +172,24 @@ def test_a_changed_filing_is_read_again(filings, tmp_path):
     file.write_bytes(file.read_bytes().replace(b"Invented Holdings A", b"Renamed Holdings A"))
     build(filings, tmp_path / "out", workers=1)
     assert any("Renamed" in row["question"] for row in rows_of(tmp_path / "out"))
+
+
+def test_rows_with_other_fields_are_made_again(filings, tmp_path, monkeypatch):
+    def stop(done, total):
+        if done == total:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(parts, "ROW_VERSION", parts.ROW_VERSION - 1)
+    with pytest.raises(KeyboardInterrupt):
+        build(filings, tmp_path / "out", workers=1, progress=stop)
+    monkeypatch.undo()
+    made_again = []
+    original = builder.build_part
+    monkeypatch.setattr(
+        builder, "build_part", lambda *a, **k: made_again.append(a) or original(*a, **k)
+    )
+    build(filings, tmp_path / "out", workers=1)
+    assert len(made_again) == 6
 
 
 def test_a_full_disk_leaves_the_old_rows(made, filings, monkeypatch):

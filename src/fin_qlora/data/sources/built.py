@@ -6,8 +6,10 @@ import json
 from collections.abc import Sequence
 
 from ...errors import DataError
+from ...prompts import FACTS
 from ...tasks import HubForm, RawForm, Task
-from ..reading import Reading, Records
+from ..cleaning import repaired
+from ..reading import Reading, Record, Records
 from .columns import Placed, value_of
 
 
@@ -36,10 +38,27 @@ def built_questions(
                     "filing": str(meta.get("filing") or meta.get("accession") or ""),
                     "fact": value_of(record, "id", place=place, task=task),
                     "alternatives": json.dumps(record.get("answer_alt", []), ensure_ascii=False),
+                    FACTS: _facts(record, place=place),
                     "meta": json.dumps(meta, sort_keys=True, ensure_ascii=False),
                 },
             )
         file.count = mine
+
+
+def _facts(record: Record, *, place: str) -> str:
+    """Return as JSON what may be left out of a segment; nothing where the file does not say."""
+    try:
+        facts = [
+            # changed as the segment is, which holds them word for word
+            {"text": repaired(str(fact["text"])), "keep": bool(fact["keep"])}
+            for fact in record.get(FACTS) or ()
+        ]
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{place} has '{FACTS}' that are not objects with 'text' and 'keep'.",
+            fix="Build the questions again with fin-qlora data xbrl.",
+        ) from error
+    return json.dumps(facts, ensure_ascii=False) if facts else ""
 
 
 def evidence_pages(
