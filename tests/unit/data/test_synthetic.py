@@ -53,14 +53,17 @@ def test_labels_are_uneven_but_none_is_rare(make, shares):
         shares, abs=0.01
     )
     assert len(set(counts.values())) == 3
-    assert max(shares.values()) <= 0.45 and sum(shares.values()) == pytest.approx(1)
+    assert max(shares.values()) <= 0.45
+    assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_the_two_halves_share_no_wording_and_no_name():
     synthetic.assert_disjoint()
     train, test = synthetic.pools("train"), synthetic.pools("test")
-    assert len(test.wordings) >= 30 and len(train.wordings) >= 80
-    assert len(test.stems) >= 60 and len(train.stems) >= 200
+    assert len(test.wordings) >= 30
+    assert len(train.wordings) >= 80
+    assert len(test.stems) >= 60
+    assert len(train.stems) >= 200
 
 
 def test_no_name_of_a_train_row_is_in_a_test_row():

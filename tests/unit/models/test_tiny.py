@@ -67,8 +67,10 @@ def test_its_weights_are_bfloat16_and_finite(model):
 
 def test_special_tokens_are_distinct_and_the_model_stops_on_both_ends(tokenizer, model):
     ids = tokenizer.convert_tokens_to_ids(list(SPECIAL))
-    assert len(set(ids)) == len(SPECIAL) and None not in ids
-    assert tokenizer.bos_token_id == ids[0] and tokenizer.eos_token_id == ids[1]
+    assert len(set(ids)) == len(SPECIAL)
+    assert None not in ids
+    assert tokenizer.bos_token_id == ids[0]
+    assert tokenizer.eos_token_id == ids[1]
     assert tokenizer.pad_token_id == ids[5]
     assert model.generation_config.eos_token_id == [ids[1], ids[4]]
     assert model.generation_config.pad_token_id == ids[5]
@@ -120,7 +122,8 @@ def test_training_rows_look_like_the_prompts_of_the_library(tokenizer):
     for form, row in (("plain", maker.plain(made)), ("chat", maker.chat(made))):
         contract = PromptContract(form=form, instruction=made.instruction, labels=("up", "down"))
         assert row.ids == contract.encode(tokenizer, made.input, "up").input_ids
-        assert len(row.weights) == len(row.ids) and row.weights[0] == 0
+        assert len(row.weights) == len(row.ids)
+        assert row.weights[0] == 0
 
 
 def test_it_learned_something(record):
