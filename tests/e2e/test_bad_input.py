@@ -7,6 +7,7 @@ import shutil
 import pytest
 import yaml
 
+from fin_qlora.evidence import read_manifest, write_manifest
 from fin_qlora.exits import run_guarded
 from fin_qlora.files import shipped
 from fin_qlora.models.tiny import tiny_base_path
@@ -120,6 +121,8 @@ def test_an_adapter_trained_on_another_base(demo, fin_qlora, tmp_path):
         if "base" in change:
             change = {"base": values["base"] | base}
         (folder / name).write_text(json.dumps(values | change))
+    manifest = read_manifest(folder)
+    write_manifest(folder, manifest | {"base": manifest["base"] | base})
     process = fin_qlora("predict", folder, "A text")
     assert process.returncode == 3
     assert "trained on another base" in only_sentence(process)
