@@ -14,8 +14,8 @@ _QUIET = {
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    # threads that wait for one another without pause slow 4-bit layers on a processor twentyfold
-    # as soon as another program wants a core; this long a wait is as fast when none does
+    # threads that wait for one another without pause slow 4-bit layers on a processor many
+    # times over as soon as another program wants a core; a short wait is as fast when none does
     "GOMP_SPINCOUNT": "3000",
     "TRL_EXPERIMENTAL_SILENCE": "1",
 }
