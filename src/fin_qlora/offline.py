@@ -17,7 +17,6 @@ _QUIET = {
     # threads that wait for one another without pause slow 4-bit layers on a processor many
     # times over as soon as another program wants a core; a short wait is as fast when none does
     "GOMP_SPINCOUNT": "3000",
-    "TRL_EXPERIMENTAL_SILENCE": "1",
 }
 _OFFLINE = "HF_HUB_OFFLINE"
 #: Holds that name while the variable is our doing and not the user's.
