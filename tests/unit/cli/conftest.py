@@ -30,7 +30,6 @@ def fin_qlora(capsys, monkeypatch):
         "HF_HUB_DISABLE_PROGRESS_BARS",
         "HF_HUB_DISABLE_UPDATE_CHECK",
         "HF_HUB_OFFLINE",
-        "TRL_EXPERIMENTAL_SILENCE",
     ):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
