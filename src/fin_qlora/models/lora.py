@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import AdapterMismatchError
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
 
 WEIGHTS = "adapter_model.safetensors"
@@ -19,25 +20,35 @@ def trainable_parameters(model: PeftModel) -> int:
 
 
 def in_stored_precision(model: PeftModel) -> None:
-    """Round the trained weights to bfloat16 and keep them as float32.
+    """Round the trained weights to the precision of the file and keep them as float32.
 
-    The file holds bfloat16, and PEFT computes with the float32 copy of it: after this the model in
-    memory gives the very logits that the published file will give.
+    PEFT computes with a float32 copy of what the file holds: after this the model in memory gives
+    the very logits that the published file will give.
     """
     import torch
 
-    for parameter in model.parameters():
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.bfloat16).to(torch.float32)
+            parameter.data = parameter.data.to(stored_dtype(name)).to(torch.float32)
+
+
+def stored_dtype(name: str) -> torch.dtype:
+    """Return the type in which the tensor of that name is written.
+
+    DoRA's magnitudes stay float32: rounding one to bfloat16 scales a whole row of the base's
+    weights, by more than training moves it, and there is only one number a row.
+    """
+    import torch
+
+    return torch.float32 if "lora_magnitude_vector" in name else torch.bfloat16
 
 
 def save_weights(model: PeftModel, folder: Path) -> None:
-    """Write adapter_config.json and the adapter's weights as bfloat16 safetensors."""
-    import torch
+    """Write adapter_config.json and the adapter's weights, as safetensors in ``stored_dtype``."""
     from peft import get_peft_model_state_dict
 
     state = {
-        name: tensor.detach().to("cpu", torch.bfloat16).contiguous()
+        name: tensor.detach().to("cpu", stored_dtype(name)).contiguous()
         for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
     }
     # "auto" would ask the hub for the base's configuration

@@ -22,14 +22,18 @@ from ..offline import endpoint, quiet_environment
 
 #: Nothing else is ever fetched: no pickle, no code.
 PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.md", "eval/*.parquet"]
+_WITHOUT_WEIGHTS = [pattern for pattern in PATTERNS if pattern != "*.safetensors"]
 
 
-def fetch(reference: str, *, revision: str | None, needs: str) -> tuple[Path, str | None]:
+def fetch(
+    reference: str, *, revision: str | None, needs: str, weights: bool = True
+) -> tuple[Path, str | None]:
     """Return the folder of ``reference`` and its commit (None for a local folder).
 
     Args:
         reference: a folder or ``org/name`` on the hub that HF_ENDPOINT names.
         needs: a file that must be in it, such as ``config.json``.
+        weights: False to fetch everything but the weights.
 
     Raises:
         MissingFileError: no such folder, or ``needs`` is not in it.
@@ -44,14 +48,14 @@ def fetch(reference: str, *, revision: str | None, needs: str) -> tuple[Path, st
             fix="Give an existing folder or an id like 'org/name'.",
         )
     else:
-        folder = _download(reference, revision)
+        folder = _download(reference, revision, PATTERNS if weights else _WITHOUT_WEIGHTS)
         commit = folder.name if folder.parent.name == "snapshots" else None
     if not (folder / needs).is_file():
         raise MissingFileError(f"'{reference}' has no {needs}.", fix="Check what it holds.")
     return folder, commit
 
 
-def _download(reference: str, revision: str | None) -> Path:
+def _download(reference: str, revision: str | None, patterns: list[str]) -> Path:
     quiet_environment()
     from huggingface_hub import constants, snapshot_download
 
@@ -61,7 +65,7 @@ def _download(reference: str, revision: str | None) -> Path:
             snapshot_download(
                 reference,
                 revision=revision,
-                allow_patterns=PATTERNS,
+                allow_patterns=patterns,
                 endpoint=address,
                 # without a named hub the client would ask the public one
                 local_files_only=address is None,

@@ -53,6 +53,14 @@ def test_the_named_hub_is_handed_to_the_client(asked):
     assert asked["local_files_only"] is False
 
 
+def test_weights_are_fetched_only_where_they_are_needed(asked):
+    get()
+    whole = set(asked["allow_patterns"])
+    fetch("bank/secret", revision=None, needs="config.json", weights=False)
+    assert whole - set(asked["allow_patterns"]) == {"*.safetensors"}
+    assert {"*.json", "*.jinja", "tokenizer.model"} <= set(asked["allow_patterns"])
+
+
 @pytest.mark.parametrize("value", ["", None])
 def test_without_a_named_hub_only_the_cache_is_read(asked, monkeypatch, value):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
