@@ -22,12 +22,12 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Row:
-    """One measured number: of what, which figure, in which unit."""
+    """One measured number: of what, which figure, in which unit; None where it was not measured."""
 
     side: str
     figure: str
     unit: str
-    value: float
+    value: float | None
 
 
 def commit() -> str:
@@ -80,7 +80,9 @@ def table(rows: Iterable[Row]) -> str:
     )
 
 
-def _short(value: float) -> str:
+def _short(value: float | None) -> str:
+    if value is None:
+        return "not measured"
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 

@@ -1,0 +1,544 @@
+"""Training and memory of Llama 3.1 on one CUDA GPU: this trainer against plain TRL with liger.
+
+    python benchmarks/gpu.py [--quick] [--json FILE] [--parts A,B] [--sides A,B] [--budget_s N]
+                             [--toy]
+
+The weights are random and nothing is downloaded: shapes are those of Llama 3.1, and a 70B base in 4
+bits is made layer by layer, never whole in 16 bits. Speed and memory do not depend on what the
+weights are; losses do, and are no figure here. Rows are random token ids over the whole vocabulary.
+
+Parts:
+- ``8b-4bit-r4``, ``8b-8bit-r8``, ``70b-4bit-r4``: training, with the paper's adapters (rank 4 or 8,
+  alpha 32, dropout 0.1, on q, k and v). ``short`` rows are as long as sentiment questions on
+  Financial PhraseBank, begin with the same 32 tokens and have answers of 2; ``long`` rows have
+  2,000 tokens and answers of 8. Sides: ``fin_qlora`` (its defaults), ``fin_qlora recomputing``
+  (activation_checkpointing), ``trl`` (its defaults, which recompute, with liger kernels) and
+  ``trl keeping`` (liger kernels, no checkpointing). --quick leaves out the last two. Without
+  liger-kernel TRL runs without, and the side's name says so.
+- ``table-1``: memory of the weights in 16, 8 and 4 bits, 8B and 70B, beside what arithmetic says.
+
+Examples and tokens (of whole rows, padding not counted) a second are medians over steps, the first
+two left out, the optimizer included. Model-FLOPs utilisation counts a forward and a backward pass,
+the head where something is trained, and nothing that is recomputed, for all sides alike; the peak
+is the maker's for dense bfloat16. Memory is the most that PyTorch's allocator gave out in training;
+beside it stands what ``fin-qlora plan`` says of the longest rows.
+
+Every side runs in a process of its own, which ends after about --budget_s seconds; what is measured
+until then counts. FILE is written after each, and keeps what was measured before of other sides.
+Without a GPU every figure is null. --toy runs the whole program on a processor with tiny shapes, to
+test it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from report import Row, report, table, write
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig
+
+    from fin_qlora.models.base import Quantization
+
+SEED = 0
+WARM = 2
+PREFIX = 32
+#: Tokens of whole rows: shares of the rows, and the lengths they stand at.
+SENTIMENT = ((0.0, 45), (0.25, 70), (0.5, 82), (0.75, 97), (0.95, 127), (1.0, 182))
+SIDES = ("fin_qlora", "trl", "fin_qlora recomputing", "trl keeping")
+PACKAGES = "fin-qlora torch transformers trl peft accelerate bitsandbytes liger-kernel".split()
+
+
+@dataclass(frozen=True)
+class Training:
+    """A part that trains: which base, which adapter, and rows of a batch for each kind of row."""
+
+    size: str
+    quantization: Quantization
+    rank: int
+    batch: dict[str, int]
+
+
+TRAINING = {
+    "8b-4bit-r4": Training("8b", "4bit", 4, {"short": 16, "long": 2}),
+    "8b-8bit-r8": Training("8b", "8bit", 8, {"short": 16, "long": 2}),
+    "70b-4bit-r4": Training("70b", "4bit", 4, {"short": 4, "long": 1}),
+}
+TABLE_1: tuple[tuple[str, Quantization], ...] = (
+    ("8b", "none"),
+    ("8b", "8bit"),
+    ("8b", "4bit"),
+    ("70b", "8bit"),
+    ("70b", "4bit"),
+    ("70b", "none"),
+)
+PARTS = (*TRAINING, "table-1")
+STEPS, PLANNED = "steps measured", "peak memory, planned"
+#: figure -> unit, of each kind of row
+FIGURES = {
+    "examples": "1/s",
+    "tokens": "1/s",
+    "model-FLOPs utilisation": "share",
+    "peak memory": "GiB",
+    PLANNED: "GiB",
+    STEPS: "steps",
+}
+
+
+# ------------------------------------------------------------------------------------- one side
+
+
+def shape(size: str, *, toy: bool) -> PretrainedConfig:
+    """Return the shape of Llama 3.1, or a tiny one of its kind."""
+    from fin_qlora.models.architecture import llama_31
+
+    small = {
+        "vocab_size": 5000,
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 8,
+        "head_dim": 16,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+    }
+    return llama_31(size, **(small if toy else {}))
+
+
+def rows_of(kind: str, *, count: int, vocabulary: int, toy: bool) -> list[dict[str, list[int]]]:
+    """Return encoded rows of random ids; the same for all sides."""
+    import random
+
+    chosen = random.Random(f"{SEED} {kind}")
+    low = 8  # below are ids that may be special
+    prefix = [chosen.randrange(low, vocabulary) for _ in range(PREFIX)]
+    rows = []
+    for number in range(count):
+        if kind == "short":
+            length, answer = round(_at((number + 0.5) / count)), 2
+        else:
+            length, answer = (200 if toy else 2000), 8
+        own = [chosen.randrange(low, vocabulary) for _ in range(length - PREFIX)]
+        ids = prefix + own
+        rows.append({"input_ids": ids, "labels": [-100] * (length - answer) + ids[-answer:]})
+    chosen.shuffle(rows)
+    return rows
+
+
+def _at(share: float) -> float:
+    for (low, short), (high, long) in itertools.pairwise(SENTIMENT):
+        if share <= high:
+            return short + (share - low) / (high - low) * (long - short)
+    return float(SENTIMENT[-1][1])
+
+
+def run_side(part: str, side: str, *, quick: bool, toy: bool, seconds: float) -> Iterator[Row]:
+    """Make the base, train on both kinds of rows, and yield what was measured of each."""
+    import torch
+    from random_base import random_base
+
+    from fin_qlora.models.base import load_tokenizer
+    from fin_qlora.models.tiny import tiny_base_path
+
+    until = time.monotonic() + seconds
+    chosen = TRAINING[part]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = shape(chosen.size, toy=toy)
+    tokenizer = load_tokenizer(tiny_base_path())
+    for number, (kind, batch) in enumerate(chosen.batch.items()):
+        # a fresh base for each: TRL changes what it is given
+        model = random_base(config, quantization=chosen.quantization, device=device, seed=SEED)
+        kinds_left = len(chosen.batch) - number
+        steps = 3 if toy else 10 if quick else 25
+        rows = rows_of(kind, count=batch * (steps + WARM), vocabulary=config.vocab_size, toy=toy)
+        now = time.monotonic()
+        watch = make_watch(until=now + (until - now) / kinds_left)
+        trainer = make_trainer(
+            side, model, rows, batch=batch, rank=chosen.rank, tokenizer=tokenizer
+        )
+        trainer.add_callback(watch)
+        trainer.train()
+        yield from figures(part, side, kind, watch, config=config, trainer=trainer, rows=rows)
+        del trainer, model
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def make_trainer(
+    side: str, model: Any, rows: Sequence[dict[str, list[int]]], *, batch: int, rank: int,
+    tokenizer: Any,
+) -> Any:  # fmt: skip
+    """Return the side's trainer over the rows, one epoch of them."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl import SFTConfig, SFTTrainer
+
+    from fin_qlora import FinSFTConfig, FinSFTTrainer
+
+    common: dict[str, Any] = {
+        "output_dir": tempfile.mkdtemp(),
+        "per_device_train_batch_size": batch,
+        "num_train_epochs": 1,
+        "learning_rate": 1e-4,
+        "bf16": True,
+        "max_length": None,
+        "logging_steps": 1000,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": SEED,
+    }
+    adapter = LoraConfig(
+        r=rank,
+        lora_alpha=32,
+        lora_dropout=0.1,
+        target_modules=["q_proj", "k_proj", "v_proj"],
+        task_type="CAUSAL_LM",
+    )
+    options: dict[str, Any] = {
+        "model": model,
+        "train_dataset": Dataset.from_list(list(rows)),
+        "processing_class": tokenizer,
+        "peft_config": adapter,
+    }
+    if side.startswith("fin_qlora"):
+        args = FinSFTConfig(activation_checkpointing="recomputing" in side, **common)
+        return FinSFTTrainer(args=args, **options)
+    common |= {} if model.device.type == "cuda" else {"use_cpu": True}
+    if "keeping" in side:
+        common["gradient_checkpointing"] = False
+    return SFTTrainer(args=SFTConfig(use_liger_kernel=has_liger(), **common), **options)
+
+
+def has_liger() -> bool:
+    """Return whether liger kernels can run here."""
+    import importlib.util
+
+    import torch
+
+    return torch.cuda.is_available() and importlib.util.find_spec("liger_kernel") is not None
+
+
+def shown(part: str, side: str) -> str:
+    """Return the name of a side in the report."""
+    liger = not side.startswith("trl") or has_liger()
+    return f"{part}, {side}" + ("" if liger else " (without liger kernels)")
+
+
+def make_watch(*, until: float) -> Any:
+    """Return a callback that takes the time of each step, and ends training when time is up."""
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+            self.peak: int | None = None
+            self._before = 0.0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if args.device.type == "cuda":
+                import torch
+
+                torch.cuda.reset_peak_memory_stats()
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self._before = _now(args.device)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.seconds.append(_now(args.device) - self._before)
+            if args.device.type == "cuda":
+                import torch
+
+                self.peak = torch.cuda.max_memory_allocated()
+            if time.monotonic() > until:
+                control.should_training_stop = True
+
+    return Watch()
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def figures(
+    part: str, side: str, kind: str, watch: Any, *, config: PretrainedConfig, trainer: Any,
+    rows: Sequence[dict[str, list[int]]],
+) -> Iterator[Row]:  # fmt: skip
+    """Yield the rows of one kind of row on one side."""
+    from fin_qlora.models.architecture import skeleton
+    from fin_qlora.models.flops import Arithmetic
+
+    name = shown(part, side)
+    measured = watch.seconds[WARM:]
+    batch = trainer.args.per_device_train_batch_size
+    yield Row(name, f"{kind}: {STEPS}", FIGURES[STEPS], len(measured))
+    values: dict[str, float | None] = {one: None for one in figures_of(side) if one != STEPS}
+    if measured:
+        rate = batch / statistics.median(measured)
+        lengths = [len(row["input_ids"]) for row in rows]
+        tokens = sum(lengths) / len(lengths)
+        arithmetic = Arithmetic.of(
+            skeleton(config),
+            adapter_parameters=sum(
+                p.numel() for p in trainer.model.parameters() if p.requires_grad
+            ),
+        )
+        work = arithmetic.training(
+            tokens=sum(lengths),
+            pairs=sum(n * (n + 1) // 2 for n in lengths),
+            predictions=sum(label != -100 for row in rows for label in row["labels"]),
+        )
+        peak = peak_flops()
+        values["examples"] = round(rate, 3)
+        values["tokens"] = round(rate * tokens, 1)
+        if peak is not None:
+            values["model-FLOPs utilisation"] = round(rate * work / len(rows) / peak, 4)
+    if watch.peak is not None:
+        values["peak memory"] = round(watch.peak / 2**30, 3)
+    if PLANNED in values:
+        values[PLANNED] = round(planned(part, trainer, config, rows) / 2**30, 4)
+    for figure, value in values.items():
+        yield Row(name, f"{kind}: {figure}", FIGURES[figure], value)
+
+
+def planned(
+    part: str, trainer: Any, config: PretrainedConfig, rows: Sequence[dict[str, list[int]]]
+) -> int:
+    """Return the bytes that a plan says the run takes."""
+    from fin_qlora.training.plan import Lengths, Plan
+
+    lengths = Lengths.of(
+        [len(row["input_ids"]) for row in rows],
+        answers=sum(label != -100 for row in rows for label in row["labels"]),
+        source="the rows",
+    )
+    return Plan(
+        config=config,
+        quantization=TRAINING[part].quantization,
+        adapter=trainer.model.peft_config["default"],
+        training=trainer.args,
+        lengths=lengths,
+    ).total()
+
+
+def figures_of(side: str) -> list[str]:
+    """Return the figures of a side: only our own runs are planned."""
+    return [one for one in FIGURES if one != PLANNED or side.startswith("fin_qlora")]
+
+
+def peak_flops() -> float | None:
+    """Return the card's peak in FLOP/s, None for a card that is not in the table, or none."""
+    import torch
+
+    from fin_qlora.models.cards import CARDS
+
+    if not torch.cuda.is_available():
+        return None
+    device = torch.cuda.get_device_name().lower().replace("-", " ").split()
+    for card in sorted(CARDS, key=lambda one: -len(one.name)):
+        words = card.name.lower().replace("-", " ").split()
+        if words[0] in device or (words[0] == "rtx" and set(words) <= set(device)):
+            return card.tflops * 1e12
+    return None
+
+
+# ------------------------------------------------------------------------------------ the weights
+
+
+def run_table_1(*, toy: bool, seconds: float) -> Iterator[Row]:
+    """Make each base and yield what its weights take, beside what arithmetic says."""
+    import torch
+    from random_base import random_base
+
+    from fin_qlora.models.architecture import skeleton
+    from fin_qlora.models.memory import weight_memory
+
+    until = time.monotonic() + seconds
+    gpu = torch.cuda.is_available()
+    device = torch.device("cuda" if gpu else "cpu")
+    for size, quantization in TABLE_1:
+        config = shape(size, toy=toy)
+        expected = weight_memory(skeleton(config, quantization=quantization), quantization).bytes
+        name = f"table-1, {size} {quantization}"
+        yield Row(name, "weights, by arithmetic", "GiB", round(expected / 2**30, 4))
+        allocated = reserved = None
+        room = torch.cuda.mem_get_info()[0] if gpu else 0
+        if time.monotonic() < until and (room > expected * 1.02 or toy):
+            model = random_base(config, quantization=quantization, device=device, seed=SEED)
+            if gpu:
+                torch.cuda.empty_cache()
+                allocated = round(torch.cuda.memory_allocated() / 2**30, 4)
+                reserved = round(torch.cuda.memory_reserved() / 2**30, 4)
+            del model
+            if gpu:
+                torch.cuda.empty_cache()
+        yield Row(name, "weights, allocated", "GiB", allocated)
+        yield Row(name, "weights, reserved", "GiB", reserved)
+
+
+# ------------------------------------------------------------------------------------ all of them
+
+
+def sides_of(part: str, sides: Sequence[str]) -> Sequence[str]:
+    """Return the sides that a part has."""
+    return sides if part in TRAINING else ("weights",)
+
+
+def unmeasured(part: str, side: str) -> list[Row]:
+    """Return the figures of a side without values."""
+    if part in TRAINING:
+        return [
+            Row(shown(part, side), f"{kind}: {figure}", FIGURES[figure], None)
+            for kind in TRAINING[part].batch
+            for figure in figures_of(side)
+        ]
+    return [
+        Row(f"{part}, {size} {quantization}", f"weights, {kind}", "GiB", None)
+        for size, quantization in TABLE_1
+        for kind in ("by arithmetic", "allocated", "reserved")
+    ]
+
+
+def in_a_process(part: str, side: str, arguments: argparse.Namespace) -> tuple[list[Row], str]:
+    """Return what a side measured in a process of its own, and why it measured no more."""
+    command = [sys.executable, __file__, "--child", part, side, "--budget_s"]
+    command.append(str(arguments.budget_s))
+    command += [flag for flag in ("--quick", "--toy") if getattr(arguments, flag[2:])]
+    # what it prints counts also when it is ended: making a base cannot be interrupted inside
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = subprocess.Popen(command, stdout=out, stderr=err, text=True)
+        try:
+            code, reason = child.wait(timeout=arguments.budget_s * 1.25 + 30), ""
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            code, reason = 0, f"ended after {arguments.budget_s:g} s"
+        out.seek(0)
+        err.seek(0)
+        rows = [Row(**json.loads(line)) for line in out if line.startswith('{"side"')]
+        if code:
+            lines = [line.strip() for line in err if line.strip()]
+            reason = f"exit code {code}: {lines[-1] if lines else 'no message'}"
+    return rows, reason
+
+
+def compared(rows: Sequence[Row]) -> dict[str, float]:
+    """Return speed and memory of fin_qlora over TRL, where both are known."""
+    known = {(row.side, row.figure): row.value for row in rows if row.value is not None}
+    ratios = {}
+    for part in TRAINING:
+        for kind in TRAINING[part].batch:
+            for figure in ("examples", "peak memory"):
+                for ours, theirs in (
+                    ("fin_qlora", "trl"),
+                    ("fin_qlora", "trl keeping"),
+                    ("fin_qlora recomputing", "trl"),
+                ):
+                    one = known.get((shown(part, ours), f"{kind}: {figure}"))
+                    two = known.get((shown(part, theirs), f"{kind}: {figure}"))
+                    if one and two:
+                        name = f"{part}, {kind}: {figure}, {ours} over {theirs}"
+                        ratios[name] = round(one / two, 3)
+    return ratios
+
+
+def finished(
+    rows: Sequence[Row], why: dict[str, str], arguments: argparse.Namespace
+) -> dict[str, object]:
+    """Return the report of what is measured until now."""
+    name = "gpu-toy" if arguments.toy else "gpu"
+    made = report(name, rows, packages=PACKAGES, seed=SEED, ratios=compared(rows))
+    return made | {"not_measured": why}
+
+
+def kept_from(path: Path | None) -> tuple[list[Row], dict[str, str]]:
+    """Return what an earlier run measured: its parts stay until they are measured again."""
+    if path is None or not path.is_file():
+        return [], {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [Row(**row) for row in found["rows"]], dict(found.get("not_measured", {}))
+
+
+def child(part: str, side: str, arguments: argparse.Namespace) -> None:
+    """Measure one side, and print each row as soon as it is there."""
+    from dataclasses import asdict
+
+    from fin_qlora.offline import quiet_environment
+
+    quiet_environment()
+    found = (
+        run_side(part, side, quick=arguments.quick, toy=arguments.toy, seconds=arguments.budget_s)
+        if part in TRAINING
+        else run_table_1(toy=arguments.toy, seconds=arguments.budget_s)
+    )
+    for row in found:
+        print(json.dumps(asdict(row)), flush=True)
+
+
+def main() -> None:
+    """Measure, print the table and, where asked, write the JSON after every side."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="fewer steps, two sides")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
+    parser.add_argument("--sides", help=f"some of: {', '.join(SIDES)}")
+    parser.add_argument("--budget_s", type=float, default=120, help="seconds for each side")
+    parser.add_argument("--toy", action="store_true", help="tiny shapes, also without a GPU")
+    parser.add_argument("--child", nargs=2, metavar=("PART", "SIDE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        part, side = arguments.child
+        child(part, side, arguments)
+        return
+    import torch
+
+    parts = [part for part in arguments.parts.split(",") if part]
+    sides = (arguments.sides or ",".join(SIDES[: 2 if arguments.quick else None])).split(",")
+    for name, known in ((parts, PARTS), (sides, SIDES)):
+        if wrong := [one for one in name if one not in known]:
+            parser.error(f"there is no '{wrong[0]}'; known: {', '.join(known)}")
+    possible = arguments.toy or torch.cuda.is_available()
+    rows, why = kept_from(arguments.json)
+    for part in parts:
+        for side in sides_of(part, sides):
+            if possible:
+                new, reason = in_a_process(part, side, arguments)
+            else:
+                new, reason = [], "no CUDA GPU on this machine"
+            have = {(row.side, row.figure) for row in new}
+            new += [row for row in unmeasured(part, side) if (row.side, row.figure) not in have]
+            again = {(row.side, row.figure) for row in new}
+            rows = [row for row in rows if (row.side, row.figure) not in again] + new
+            name = f"{part}, {side}"
+            why.pop(name, None)
+            if reason:
+                why[name] = reason
+            print(table(new), flush=True)
+            if reason:
+                print(f"{name}: {reason}", flush=True)
+            if arguments.json:
+                write(arguments.json, finished(rows, why, arguments))
+    for name, value in compared(rows).items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""benchmarks/gpu.py runs to its end at toy size, and says what it did not measure."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+from random_base import random_base  # noqa: E402
+
+from fin_qlora.models.architecture import llama_31, skeleton  # noqa: E402
+from fin_qlora.models.memory import weight_memory  # noqa: E402
+
+
+def gpu(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / "gpu.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_toy_run(tmp_path):
+    file = tmp_path / "gpu.json"
+    options = ("--toy", "--quick", "--json", file)
+    done = gpu(*options, "--parts", "70b-4bit-r4", "--sides", "fin_qlora")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text(encoding="utf-8"))
+    values = {(row["side"], row["figure"]): row["value"] for row in found["rows"]}
+    name = "70b-4bit-r4, fin_qlora"
+    assert found["name"] == "gpu-toy"
+    assert found["not_measured"] == {}
+    for kind in ("short", "long"):
+        assert values[name, f"{kind}: steps measured"] == 3
+        assert values[name, f"{kind}: examples"] > 0
+        assert values[name, f"{kind}: peak memory, planned"] > 0
+
+    # what is there stays when another part is measured, also one that fails in the middle
+    done = gpu(*options, "--parts", "8b-4bit-r4", "--sides", "trl", "--budget_s", "-30")
+    again = json.loads(file.read_text(encoding="utf-8"))
+    assert done.returncode == 0, done.stderr
+    assert [row for row in again["rows"] if row["side"] == name] == found["rows"]
+    assert list(again["not_measured"]) == ["8b-4bit-r4, trl"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure on")
+def test_without_a_gpu_every_figure_is_null(tmp_path):
+    file = tmp_path / "gpu.json"
+    done = gpu("--json", file)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert found["rows"]
+    assert {row["value"] for row in found["rows"]} == {None}
+    assert set(found["not_measured"].values()) == {"no CUDA GPU on this machine"}
+
+
+@pytest.mark.parametrize("quantization", ["4bit", "8bit", "none"])
+def test_a_random_base_is_one_that_trains(quantization):
+    config = llama_31(
+        "8b", vocab_size=100, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        num_attention_heads=8, head_dim=8, bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    device = torch.device("cpu")
+    first, second = (
+        random_base(config, quantization=quantization, device=device, seed=0) for _ in range(2)
+    )
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        logits = first(input_ids=ids).logits
+        assert torch.equal(logits, second(input_ids=ids).logits)
+    assert logits.isfinite().all()
+    assert logits.std() > 0
+    assert not any(tensor.is_meta for tensor in (*first.parameters(), *first.buffers()))
+    planned = weight_memory(skeleton(config, quantization=quantization), quantization)
+    assert planned.layers == (0 if quantization == "none" else 14)
