@@ -1,4 +1,6 @@
-"""Every shipped DeepSpeed configuration trains, as the transformers trainer would hand it over."""
+"""Every shipped DeepSpeed configuration is trained with: two processes, gloo, a 4-bit base."""
+
+from __future__ import annotations
 
 import json
 import subprocess
@@ -6,68 +8,71 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from fin_qlora import files
-
-TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
-PROGRAM = """
-import json, sys
-import deepspeed
 import torch
-from transformers import TrainingArguments
-from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
 
-configuration, folder = sys.argv[1:]
-arguments = TrainingArguments(
-    output_dir=folder, use_cpu=True, bf16=True, per_device_train_batch_size=2,
-    gradient_accumulation_steps=2, learning_rate=0.05, max_grad_norm=1.0, report_to="none",
+from fin_qlora import FinSFTConfig
+from fin_qlora.errors import EnvironmentFault
+from fin_qlora.files import shipped
+
+HERE = Path(__file__).resolve().parent
+TORCHRUN = (
+    *(str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "2"),
+    *("--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0"),
 )
-filled = HfTrainerDeepSpeedConfig(configuration)
-filled.trainer_config_process(arguments)
-filled.trainer_config_finalize(arguments, model=None, num_training_steps=8)
-
-deepspeed.init_distributed("gloo")
-torch.manual_seed(0)
-model = torch.nn.Linear(8, 1, bias=False)
-target = torch.ones(1, 8, dtype=torch.bfloat16)
-engine, optimizer, _, _ = deepspeed.initialize(model=model, config=filled.config)
-losses = []
-generator = torch.Generator().manual_seed(torch.distributed.get_rank())
-for _ in range(60):
-    rows = torch.randn(2, 8, generator=generator).bfloat16()
-    loss = (engine(rows) - rows @ target.T).float().pow(2).mean()
-    losses.append(loss.item())
-    engine.backward(loss)
-    engine.step()
-seen = {
-    "first": sum(losses[:6]), "last": sum(losses[-6:]),
-    "stage": engine.zero_optimization_stage(), "world": engine.world_size,
-    "optimizer": type(engine.basic_optimizer).__qualname__,
-    "batch": engine.train_batch_size(), "weight": engine.module.weight.float().tolist(),
-}
-with open(f"{folder}/{torch.distributed.get_rank()}.json", "w") as stream:
-    json.dump(seen, stream)
-torch.distributed.destroy_process_group()
-"""
+SHIPPED = sorted(shipped("ds_configs").glob("*.json"))
 
 
-@pytest.mark.parametrize(
-    "path", sorted(files.shipped("ds_configs").glob("*.json")), ids=lambda path: path.stem
-)
-def test_two_ranks_learn_and_stay_equal(path, tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM, "utf-8")
-    result = subprocess.run(
-        [TORCHRUN, "--nproc_per_node", "2", str(program), str(path), str(tmp_path)],
+def finetune(folder: Path, base: Path, settings: dict) -> list[dict]:
+    """Train on two processes; return what each saw."""
+    done = subprocess.run(
+        [
+            *(*TORCHRUN, str(HERE / "finetune.py")),
+            *(str(folder), str(base), json.dumps({"run": settings})),
+        ],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert result.returncode == 0, result.stderr
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text("utf-8")) for rank in (0, 1))
-    assert first["weight"] == second["weight"]
-    assert first["last"] + second["last"] < 0.2 * (first["first"] + second["first"])
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = []
+    for rank in (0, 1):
+        one = json.loads((folder / "run" / f"{rank}.json").read_text("utf-8"))
+        one["losses"] = [entry["loss"] for entry in one["logs"]]
+        one["weights"] = torch.load(folder / "run" / f"{rank}.pt")
+        found.append(one)
+    return found
+
+
+@pytest.fixture(scope="module")
+def ddp(tmp_path_factory, small_base) -> dict:
+    return finetune(tmp_path_factory.mktemp("ddp"), small_base, {"optim": "adamw_torch"})[0]
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in SHIPPED if p.stem.endswith("bf16")], ids=lambda path: path.stem
+)
+def test_two_ranks_learn_as_with_ddp_and_stay_equal(path, tmp_path, small_base, ddp):
+    first, second = finetune(tmp_path, small_base, {"deepspeed": path.stem})
+    assert first["losses"] == pytest.approx(ddp["losses"], rel=5e-3)
+    assert first["losses"][-1] < 0.95 * first["losses"][0]
+    assert first["weights"].keys() == second["weights"].keys()
+    assert all(first["weights"][name].equal(second["weights"][name]) for name in first["weights"])
     wanted = json.loads(path.read_text("utf-8"))
     assert first["stage"] == wanted["zero_optimization"]["stage"]
-    assert first["optimizer"] == wanted["optimizer"]["type"]
-    assert (first["world"], first["batch"]) == (2, 8)
+    ours = wanted["optimizer"]["type"] == "ZeroOneAdam"
+    assert (first["optim"] == "zero_one_adam") == ours
+
+
+def test_fp16_is_refused_on_a_processor(tmp_path):
+    with pytest.raises(EnvironmentFault, match="fp16, which DeepSpeed does only on a GPU"):
+        FinSFTConfig(output_dir=str(tmp_path), deepspeed="zero_one_adam_fp16")
+
+
+def test_what_ships():
+    assert [path.stem for path in SHIPPED] == [
+        "adamw_zero1_bf16",
+        "adamw_zero2_bf16",
+        "adamw_zero3_bf16",
+        "zero_one_adam_bf16",
+        "zero_one_adam_fp16",
+    ]

@@ -1,0 +1,166 @@
+"""0/1 Adam against AdamW: the tiny TFNS recipe on two processes, its final loss and its traffic.
+
+    python benchmarks/zero_one_adam.py --data_dir DATA [--quick] [--json FILE] [--seed 42]
+
+Each side is one whole run of the recipe on two processes of this machine's CPU, on the same rows in
+the same order. Its final loss is the mean over the last tenth of the steps. Traffic is what one
+process sends: counted in the optimizer for 0/1 Adam, and for AdamW what averaging every gradient in
+float32 in a ring sends. The same for the adapter of Llama 3.1 8B at rank 4 is computed from its
+shapes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from report import Row, report, table, write
+
+from fin_qlora.files import shipped
+from fin_qlora.training.one_bit import Layout
+
+RECIPE = "classification/tfns-tiny-4bit-r4"
+PROCESSES = 2
+
+#: Layers, hidden size and width of keys and values of Llama 3.1 8B; rank 4 on q, k and v.
+LAYERS, HIDDEN, NARROW, RANK = 32, 4096, 1024, 4
+
+
+@dataclass(frozen=True)
+class Side:
+    """One run: the logged losses by step, its bytes by step, and the adapter's scores."""
+
+    losses: list[tuple[int, float]]
+    dense: list[int]
+    one_bit: list[int]
+    steps: int
+    manifest: dict[str, Any]
+
+    @property
+    def final(self) -> float:
+        """The mean loss of the last tenth of the steps."""
+        return statistics.mean(loss for step, loss in self.losses if step > 0.9 * self.steps)
+
+
+def run(optimizer: str, *, data_dir: Path, seed: int, quick: bool) -> Side:
+    """Run the recipe once and return what it left."""
+    with tempfile.TemporaryDirectory() as output:
+        command = [
+            *(sys.executable, "-m", "accelerate.commands.launch", "--config_file"),
+            str(shipped("recipes") / "accelerate" / "cpu-ddp-2.yaml"),
+            *("-m", "fin_qlora.recipes.classification", "--config", RECIPE),
+            *("--data_dir", str(data_dir), "--seed", str(seed), "--output_dir", output),
+            *("--optim", optimizer, "--use_cpu", "true", "--cpu_threads", "1"),
+            *("--logging_steps", "1", "--save_strategy", "epoch", "--save_total_limit", "1"),
+            *(("--max_steps", "60", "--warmup_steps", "5") if quick else ()),
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        (state,) = Path(output).glob("checkpoint-*/trainer_state.json")
+        logs = [
+            entry
+            for entry in json.loads(state.read_text("utf-8"))["log_history"]
+            if "loss" in entry
+        ]
+        manifest = json.loads((Path(output) / "adapter" / "manifest.json").read_text("utf-8"))
+    return Side(
+        losses=[(entry["step"], entry["loss"]) for entry in logs],
+        dense=[entry.get("zero_one/dense_bytes", 0) for entry in logs],
+        one_bit=[entry.get("zero_one/one_bit_bytes", 0) for entry in logs],
+        steps=logs[-1]["step"],
+        manifest=manifest,
+    )
+
+
+def large_message(processes: int) -> tuple[int, int]:
+    """Return the bytes a process sends for one step of Llama 3.1 8B: averaged in full, in bits."""
+    sizes = [
+        size
+        for _ in range(LAYERS)
+        for width in (HIDDEN, NARROW, NARROW)
+        for size in (RANK * HIDDEN, width * RANK)
+    ]
+    layout = Layout(sizes, world=processes, rank=0, device=torch.device("cpu"))
+    dense = 2 * (processes - 1) * 4 * sum(sizes) // processes
+    return dense, 2 * (processes - 1) * layout.message_bytes
+
+
+def main() -> None:
+    """Measure, print the table and, where asked, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder that holds tfns/")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--quick", action="store_true", help="60 steps only: proves it runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
+    arguments = parser.parse_args()
+
+    sides = {
+        name: run(name, data_dir=arguments.data_dir, seed=arguments.seed, quick=arguments.quick)
+        for name in ("adamw_torch", "zero_one_adam")
+    }
+    ours, adamw = sides["zero_one_adam"], sides["adamw_torch"]
+    numbers = ours.manifest["cost"]["trainable_parameters"]
+    step_bytes = 2 * (PROCESSES - 1) * 4 * numbers // PROCESSES
+    # nothing is averaged in full after the last step that refreshed the variance
+    frozen = ours.dense.index(ours.dense[-1]) + 1
+    after = (ours.one_bit[-1] - ours.one_bit[frozen - 1]) / (ours.steps - frozen)
+
+    rows = []
+    for name, side in sides.items():
+        rows.append(Row(name, "final loss", "nats per token", round(side.final, 5)))
+        tuned = _scores(side.manifest)
+        rows += [Row(name, figure, "share of 1", round(tuned[figure], 4)) for figure in tuned]
+        rows.append(Row(name, "steps", "count", side.steps))
+    large, bits = large_message(8)
+    rows += [
+        Row("adamw_torch", "sent by a process in the run", "bytes", step_bytes * adamw.steps),
+        Row(
+            "zero_one_adam",
+            "sent by a process in the run",
+            "bytes",
+            ours.dense[-1] + ours.one_bit[-1],
+        ),
+        Row("zero_one_adam", "last refreshment of the variance", "step", frozen),
+        Row("adamw_torch", "sent in a step", "bytes", step_bytes),
+        Row("zero_one_adam", "sent in a step after the freeze, mean", "bytes", round(after)),
+        Row("adamw_torch", "8B r4, 8 processes: sent in a step (computed)", "bytes", large),
+        Row("zero_one_adam", "8B r4, 8 processes: sent in an average (computed)", "bytes", bits),
+    ]
+    ratios = {
+        "final loss over AdamW's": round(ours.final / adamw.final, 4),
+        "bytes after the freeze over AdamW's": round(after / step_bytes, 4),
+        "bytes of the run over AdamW's": round(
+            (ours.dense[-1] + ours.one_bit[-1]) / (step_bytes * adamw.steps), 4
+        ),
+        "8B r4, 8 processes: bytes of an average over AdamW's": round(bits / large, 4),
+    }
+    print(table(rows))
+    for figure, value in ratios.items():
+        print(f"{figure}: {value}")
+    if arguments.json:
+        packages = ("fin-qlora", "torch", "transformers", "trl", "peft", "bitsandbytes")
+        finished = report(
+            "zero_one_adam", rows, packages=packages, seed=arguments.seed, ratios=ratios
+        )
+        finished["command"] = (
+            f"python benchmarks/zero_one_adam.py --data_dir DATA --seed {arguments.seed}"
+            + (" --quick" if arguments.quick else "")
+        )
+        write(arguments.json, finished)
+
+
+def _scores(manifest: dict[str, Any]) -> dict[str, float]:
+    """Return accuracy and weighted F1 of the adapter on the one task of the run."""
+    evaluation = manifest["tasks"][0]["evaluation"]["adapter"]
+    return {name: float(evaluation[name]) for name in ("accuracy", "weighted_f1")}
+
+
+if __name__ == "__main__":
+    main()
