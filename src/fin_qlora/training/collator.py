@@ -10,6 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import ContractError, DataError
 from ..prompts.contract import IGNORED, EncodedExample
+from .rows import with_boundary
+from .several_tasks import TASK, hint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,8 +21,13 @@ class XBRLMultiTaskCollator:
     """Puts examples of several tasks into one batch: padded right, trained on answers only.
 
     An example is either encoded (``input_ids`` and ``labels``) or text (``prompt`` and
-    ``completion``), and names its ``task``. Text is tokenised prompt and completion apart and
-    joined as ids, so that no merge moves the boundary between them; the end token is trained.
+    ``completion``), and names its ``task`` where there are several. Text is tokenised prompt and
+    completion apart and joined as ids, so that no merge moves the boundary between them; the end
+    token is trained.
+
+    Which rows share a batch is the matter of ``GlobalBatches``: FinSFTTrainer draws them by
+    ``task_sampling``, and any other loop by ``DataLoader(rows, batch_sampler=GlobalBatches(...),
+    collate_fn=collator)``.
 
     Args:
         tokenizer: of the base; must have a padding token that is not its end token.
@@ -41,8 +48,8 @@ class XBRLMultiTaskCollator:
                 "The tokenizer's padding token is missing or is its end token.",
                 fix="Set tokenizer.pad_token to a token of its own.",
             )
-        if len(set(tasks)) != len(tasks) or not tasks:
-            raise DataError(f"The tasks {list(tasks)} are not one or more different names.")
+        if isinstance(tasks, str) or len(set(tasks)) != len(tasks) or not tasks:
+            raise DataError(f"The tasks {tasks!r} are not one or more different names.")
         self.tokenizer = tokenizer
         self.task_ids = {task: number for number, task in enumerate(tasks)}
 
@@ -59,20 +66,35 @@ class XBRLMultiTaskCollator:
         }
 
     def _task_id(self, example: Mapping[str, Any]) -> int:
-        task = example.get("task")
-        if task not in self.task_ids:
+        if TASK not in example:
+            if len(self.task_ids) == 1:
+                return 0
             raise DataError(
-                f"An example has the task {task!r}.", fix=f"Known: {', '.join(self.task_ids)}."
+                f"An example names no task; it has {_columns(example)}.",
+                fix="Add a column 'task', and set remove_unused_columns to false where the trainer "
+                "is not FinSFTTrainer.",
             )
+        task = example[TASK]
+        if task not in self.task_ids:
+            raise DataError(f"An example has the task {task!r}.", fix=hint(task, self.task_ids))
         return self.task_ids[task]
 
     def _encoded(self, example: Mapping[str, Any]) -> EncodedExample:
-        if "input_ids" in example:
+        if {"input_ids", "labels"} <= example.keys():
             result = EncodedExample(
                 input_ids=list(example["input_ids"]), labels=list(example["labels"])
             )
-        else:
+        elif {"prompt", "completion"} <= example.keys():
             result = self._from_text(str(example["prompt"]), str(example["completion"]))
+        else:
+            raise DataError(
+                f"An example has {_columns(example)}.",
+                fix="It needs input_ids and labels, or prompt and completion.",
+            )
+        if len(result.input_ids) != len(result.labels):
+            raise DataError(
+                f"An example has {len(result.input_ids)} input_ids and {len(result.labels)} labels."
+            )
         if not result.answer_tokens:
             raise DataError(
                 "An example has no trained token.", fix="Every example needs an answer."
@@ -80,13 +102,18 @@ class XBRLMultiTaskCollator:
         return result
 
     def _from_text(self, prompt: str, completion: str) -> EncodedExample:
-        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        prompt_ids = self.tokenizer(prompt.rstrip(), add_special_tokens=False)["input_ids"]
-        answer_ids = self.tokenizer(f" {completion.strip()}", add_special_tokens=False)["input_ids"]
         if not completion.strip():
             raise DataError("An example has an empty completion.", fix="Give it an answer.")
+        prompt, completion = with_boundary(prompt, completion)
+        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        prompt_ids = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        answer_ids = self.tokenizer(completion, add_special_tokens=False)["input_ids"]
         opening = [] if begin is None else [begin]
         return EncodedExample.of([*opening, *prompt_ids], [*answer_ids, end])
+
+
+def _columns(example: Mapping[str, Any]) -> str:
+    return f"the columns {', '.join(example)}" if example else "no column"
 
 
 def _padded(rows: list[list[int]], value: int) -> torch.Tensor:

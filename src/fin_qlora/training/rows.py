@@ -47,6 +47,12 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
         ) from error
 
 
+def with_boundary(prompt: str, completion: str) -> tuple[str, str]:
+    """Return both with a blank that ends the prompt moved to the beginning of the completion."""
+    bare = prompt.rstrip(" ")
+    return (prompt, completion) if bare == prompt else (bare, f" {completion.lstrip(' ')}")
+
+
 def aligned(dataset: Any, *, tokenizer: PreTrainedTokenizerBase, template: str | None) -> Any:
     """Return prompt/completion rows in which the boundary between the two stays where it is.
 
@@ -62,9 +68,7 @@ def aligned(dataset: Any, *, tokenizer: PreTrainedTokenizerBase, template: str |
         if isinstance(prompt, str):
             if not completion.strip():
                 raise DataError(f"Row {index + 1} has an empty completion.", fix=_NO_ANSWER)
-            bare = prompt.rstrip(" ")
-            if bare != prompt:
-                prompt, completion = bare, f" {completion.lstrip(' ')}"
+            prompt, completion = with_boundary(prompt, completion)
             alone = tokenizer(prompt)["input_ids"]
             whole = tokenizer(prompt + completion)["input_ids"]
         else:

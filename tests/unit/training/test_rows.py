@@ -86,19 +86,38 @@ def test_a_row_over_the_limit_is_refused_in_every_form(make, packing, stream):
         make(dataset=data, packing=packing, max_length=32, max_steps=2).train()
 
 
+def answer_losses(trainer) -> dict[str, list[float]]:
+    """Return the loss of every trained token of every row, by the text of its prompt."""
+    batch = trainer.data_collator(list(trainer.train_dataset))
+    trainer.model.eval()
+    with torch.no_grad():
+        logits = trainer.model(
+            **{name: value for name, value in batch.items() if name != "labels"}
+        ).logits.float()
+    labels, ids = batch["labels"], batch["input_ids"]
+    found: dict[str, list[float]] = {}
+    for row, column in (labels != IGNORED).nonzero().tolist():
+        start = column
+        while ids[row, start] != trainer.processing_class.bos_token_id:
+            start -= 1
+        trained = labels[row, start : column + 1] != IGNORED
+        prompt = ids[row, start : column + 1][~trained]
+        loss = -logits[row, column - 1].log_softmax(-1)[labels[row, column]]
+        found.setdefault(trainer.processing_class.decode(prompt), []).append(float(loss))
+    return found
+
+
 def test_packed_rows_are_whole_and_have_the_loss_of_single_ones(make, tokenizer):
     rows = [{"prompt": f"Row {i}. Answer:", "completion": " negative"} for i in range(6)]
     packed = make(dataset=Dataset.from_list(rows), packing=True, max_length=64)
     single = make(dataset=Dataset.from_list(rows))
     assert len(packed.train_dataset) < len(rows)
     assert sum(len(row["seq_lengths"]) for row in packed.train_dataset) == len(rows)
-    losses = []
-    for trainer in (packed, single):
-        batch = trainer.data_collator(list(trainer.train_dataset))
-        trainer.model.eval()
-        with torch.no_grad():
-            losses.append(float(trainer.compute_loss(trainer.model, batch)))
-    assert losses[0] == pytest.approx(losses[1], rel=2e-2)
+    sums = [answer_losses(trainer) for trainer in (packed, single)]
+    assert sums[0].keys() == sums[1].keys()
+    assert len(sums[0]) == len(rows)
+    for number, losses in sums[0].items():
+        assert losses == pytest.approx(sums[1][number], rel=2e-2)
     packed.train()
 
 
