@@ -10,10 +10,15 @@ FinQloraError                     exit code 1
 │   ├── UnknownLabelError      3
 │   ├── TruncatedAnswerError   3  a row is longer than the model may read
 │   ├── ContractError          3  the prompt cannot be built without ambiguity
-│   └── AdapterMismatchError   3  the adapter does not belong to this base, or does nothing
+│   ├── AdapterMismatchError   3  the adapter does not belong to this base, or does nothing
+│   ├── CheckpointMismatchError 3 the checkpoint was left by another run than this one
+│   ├── DivergedError          3  the loss or its gradient is no number any more, or far too large
+│   └── UntrainedAdapterError  3  training changed no weight
 ├── EnvironmentFault           4  this machine cannot do it
 │   ├── DiskFullError          4
-│   └── MissingDependencyError 4
+│   ├── MemoryShortError       4  a batch does not fit into memory
+│   ├── MissingDependencyError 4
+│   └── ProcessLostError       4  another process of the run has ended or does not answer
 └── HubError                   5  the hub did not do what was asked
     ├── HubUnreachableError    5
     ├── HubRefusedError        5  the token is wrong or lacks the right
@@ -102,6 +107,18 @@ class AdapterMismatchError(DataError):
     """The adapter does not belong to this base, to this contract, or does nothing."""
 
 
+class CheckpointMismatchError(DataError):
+    """The checkpoint was left by a run that differs from this one, so that it cannot go on."""
+
+
+class DivergedError(DataError):
+    """Training has left the numbers: its loss or gradient is not finite, or far too large."""
+
+
+class UntrainedAdapterError(DataError):
+    """Training went through its steps and changed no weight."""
+
+
 class EnvironmentFault(FinQloraError):
     """This machine or installation cannot do what was asked."""
 
@@ -112,8 +129,16 @@ class DiskFullError(EnvironmentFault):
     """There is no room left on the disk."""
 
 
+class MemoryShortError(EnvironmentFault):
+    """A batch does not fit into the memory of the device."""
+
+
 class MissingDependencyError(EnvironmentFault):
     """An optional package that is needed here is not installed."""
+
+
+class ProcessLostError(EnvironmentFault):
+    """Another process of a distributed run has ended, or answers no more."""
 
 
 class HubError(FinQloraError):

@@ -56,7 +56,7 @@ def test_an_interrupted_run_can_be_resumed(start, tmp_path, how, monkeypatch):
     process = start(how)
     output = tmp_path / "output.txt"
     deadline = time.monotonic() + 240
-    while "'loss':" not in output.read_text() and process.poll() is None:
+    while " loss " not in output.read_text() and process.poll() is None:
         assert time.monotonic() < deadline, output.read_text()[-3000:]
         time.sleep(0.05)
     for worker in workers(process):

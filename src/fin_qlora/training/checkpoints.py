@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,15 +18,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
-from ..errors import MissingFileError
-from ..files import write_json
+from ..errors import CheckpointMismatchError, MissingFileError
+from ..evidence.cost import RunCost
+from .processes import on_any_process
+from .saving import NOTE, recover
 
 if TYPE_CHECKING:
     from .config import FinSFTConfig
     from .trainer import FinSFTTrainer
-
-#: Beside transformers' own files in a checkpoint: what resuming and the evidence need to know.
-NOTE = "fin_qlora_run.json"
 
 #: Launchers pass one Ctrl-C on more than once; a signal later than this many seconds is a new one.
 PATIENCE = 3.0
@@ -44,13 +43,14 @@ class TrainingInterrupted(KeyboardInterrupt):
 class ResumePoint:
     """A checkpoint to go on from.
 
-    ``seconds`` is what was trained until then, None where the checkpoint does not tell;
-    ``temporary`` says that it was left only in case of an interruption.
+    ``cost`` is what the run had used until then and ``identity`` what it stood on, None where the
+    checkpoint does not tell; ``temporary`` says that it was left only in case of an interruption.
     """
 
     folder: Path
     step: int
-    seconds: float | None
+    cost: RunCost | None
+    identity: dict[str, Any] | None
     temporary: bool
     ends: dict[str, Any] | None
 
@@ -62,11 +62,13 @@ class ResumePoint:
 def resume_point(asked: str | bool | None, *, output_dir: Path) -> ResumePoint | None:
     """Return the checkpoint of a folder, or for True the last one in ``output_dir``.
 
-    Raises MissingFileError when there is none.
+    Raises:
+        MissingFileError: there is none.
+        CheckpointMismatchError: it is damaged.
     """
     if not asked:
         return None
-    folder = Path(asked) if isinstance(asked, str) else _last(output_dir)
+    folder = _last(output_dir) if asked is True else Path(asked)
     state = folder / "trainer_state.json"
     if not state.is_file():
         raise MissingFileError(
@@ -74,19 +76,27 @@ def resume_point(asked: str | bool | None, *, output_dir: Path) -> ResumePoint |
             fix="Give a folder like OUTPUT_DIR/checkpoint-100.",
         )
     note: dict[str, Any] = {}
-    if (folder / NOTE).is_file():
-        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    return ResumePoint(
-        folder=folder,
-        step=int(json.loads(state.read_text(encoding="utf-8"))["global_step"]),
-        seconds=note.get("train_seconds"),
-        temporary=bool(note.get("temporary")),
-        ends=note.get("ends"),
-    )
+    try:
+        if (folder / NOTE).is_file():
+            note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        return ResumePoint(
+            folder=folder,
+            step=int(json.loads(state.read_text(encoding="utf-8"))["global_step"]),
+            cost=RunCost.from_json(note["cost"]) if "cost" in note else None,
+            identity=note.get("identity"),
+            temporary=bool(note.get("temporary")),
+            ends=note.get("ends"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointMismatchError(
+            f"'{folder}' is damaged: its {NOTE} or trainer_state.json cannot be read ({error}).",
+            fix="Resume from the checkpoint before it.",
+        ) from error
 
 
 def _last(output_dir: Path) -> Path:
-    """Return the newest checkpoint that is whole: its state is what is written last."""
+    """Return the newest checkpoint; only whole ones have their name."""
+    recover(output_dir)
     states = list(output_dir.glob("checkpoint-*/trainer_state.json"))
     if not states:
         raise MissingFileError(
@@ -96,26 +106,38 @@ def _last(output_dir: Path) -> Path:
     return max(states, key=lambda state: state.stat().st_mtime).parent
 
 
-def train(trainer: FinSFTTrainer, *, start: ResumePoint | None = None) -> list[Path]:
+def train(
+    trainer: FinSFTTrainer,
+    *,
+    start: ResumePoint | None = None,
+    origin: Mapping[str, str] | None = None,
+) -> list[Path]:
     """Train to the end, and leave a checkpoint there; return the temporary ones.
 
     A first Ctrl-C or SIGTERM stops after the step at hand, on all processes alike, with a
     checkpoint; a second one stops at once.
 
-    Raises TrainingInterrupted after the first.
+    Args:
+        origin: what the run stands on besides its rows and settings, name -> digest: a checkpoint
+            in which one of them is another is refused.
+
+    Raises TrainingInterrupted after the first, and what ``FinSFTTrainer.train`` raises.
     """
+    trainer.origin = dict(origin or {})
     temporary = [start.folder] if start is not None and start.temporary else []
     if start is not None and start.ends_training(trainer.args):
         # transformers would train one step more
+        trainer.run.begin(start)
         trainer._load_from_checkpoint(str(start.folder))
         return temporary
-    guard = _Guard(earlier=start.seconds or 0.0 if start is not None else 0.0)
+    guard = _Guard(trainer)
     trainer.add_callback(guard)
     with guard.listening():
         trainer.train(resume_from_checkpoint=str(start.folder) if start is not None else None)
+        stopped = guard.was_asked_on_any_process()
     trainer.remove_callback(guard)
-    if guard.stopped and guard.checkpoint is not None:
-        forget(temporary)
+    if stopped and guard.checkpoint is not None:
+        forget([folder for folder in temporary if folder != guard.checkpoint])
         raise TrainingInterrupted(guard.checkpoint)
     if guard.checkpoint is not None and trainer.args.save_strategy == "no":
         temporary.append(guard.checkpoint)
@@ -131,12 +153,11 @@ def forget(checkpoints: list[Path]) -> None:
 class _Guard(TrainerCallback):
     """Asks for a checkpoint after the last step, whether it is the last one by plan or not."""
 
-    def __init__(self, *, earlier: float) -> None:
-        self.stopped = False
+    def __init__(self, trainer: FinSFTTrainer) -> None:
         self.checkpoint: Path | None = None
-        self._earlier = earlier
-        self._begun = time.perf_counter()
+        self._trainer = trainer
         self._asked: float | None = None
+        trainer.run.note = self._note
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -145,12 +166,15 @@ class _Guard(TrainerCallback):
             yield
             return
         owner = os.getpid()
+        watch = self._trainer.run.watch
+        watch.stop_wanted = False
 
         def stop(_signal: int, _frame: FrameType | None) -> None:
             now = time.monotonic()
             if os.getpid() != owner or now - (self._asked or now) > PATIENCE:
                 raise KeyboardInterrupt
             self._asked = self._asked or now
+            watch.stop_wanted = True
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -159,34 +183,30 @@ class _Guard(TrainerCallback):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def was_asked_on_any_process(self) -> bool:
+        """Return, on all processes alike, whether one of them was asked to stop."""
+        asked = torch.tensor([self._asked is not None], device=self._trainer.args.device)
+        return on_any_process(asked)[0]
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        self.stopped = _on_any_process(self._asked is not None, device=args.device)
-        if self.stopped:
+        stopping = self._trainer.run.watch.stopping
+        if stopping:
             control.should_training_stop = True
-        if self.stopped or state.global_step >= state.max_steps:
+        if stopping or state.global_step >= state.max_steps:
             control.should_save = True
         return control
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         self.checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if state.is_world_process_zero:
-            note = {
-                "train_seconds": self._earlier + time.perf_counter() - self._begun,
-                "temporary": args.save_strategy == "no",
-                "ends": _length(args) if state.global_step >= state.max_steps else None,
-            }
-            write_json(self.checkpoint / NOTE, note)
         return control
+
+    def _note(self) -> dict[str, Any]:
+        args, state = self._trainer.args, self._trainer.state
+        return {
+            "temporary": args.save_strategy == "no",
+            "ends": _length(args) if state.global_step >= state.max_steps else None,
+        }
 
 
 def _length(args: FinSFTConfig) -> dict[str, Any]:
     return {"num_train_epochs": args.num_train_epochs, "max_steps": args.max_steps}
-
-
-def _on_any_process(value: bool, *, device: torch.device) -> bool:
-    """Return whether ``value`` is true on any process: a signal reaches one before another."""
-    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
-        return value
-    flag = torch.tensor([int(value)], device=device)
-    torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-    return bool(flag.item())

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 from typing import Any, ClassVar
 
 import torch
+from accelerate import DistributedType
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 from trl import SFTTrainer
 
+from ..evidence.cost import RunCost
 from ..models.base import keep_trainable
-from ..prompts.contract import IGNORED
 from .config import FinSFTConfig
+from .loss import Tally, refuse_weights, require_answers, token_figures, tokens_in
+from .predictions import Predictor, inputs_as_they_are, split
+from .row_order import batches_of, check_order
 from .rows import aligned, check_template, checked, first_row, holds_conversations, is_text_pair
+from .run import Run
+from .several_tasks import (
+    check_collator,
+    check_packable,
+    check_tasks,
+    parsed_weights,
+    weights_by_id,
+)
+from .trackers import check_trackers
+from .zero_one_training import ZeroOneTraining, settle_optimizer
 
 
-class FinSFTTrainer(SFTTrainer):
+class FinSFTTrainer(ZeroOneTraining, SFTTrainer):
     """Everything of TRL's SFTTrainer, with these differences.
 
     - A row that would be cut, or that has no answer to train on, is an error.
@@ -24,7 +40,9 @@ class FinSFTTrainer(SFTTrainer):
     - In conversations only the assistant's turns are trained.
     - Quantised layers stay in the layout that has gradients, also after an evaluation.
     - LoRA weights are trained in ``FinSFTConfig.adapter_dtype``.
-    - The head runs only at the positions that are trained, on every device.
+    - The head runs only at the positions that are trained, on every device; batches have no
+      padding, and what their rows begin with in common is computed once.
+    - A batch of many tokens runs in several passes, so that memory stays what it was.
     - Batches may carry ``task_ids`` (see XBRLMultiTaskCollator).
     """
 
@@ -47,9 +65,72 @@ class FinSFTTrainer(SFTTrainer):
             config.assistant_only_loss = True
             if isinstance(options.get("processing_class"), PreTrainedTokenizerBase):
                 check_template(options["processing_class"])
+        check_collator(data_collator, config)
+        settle_optimizer(config)
+        check_trackers(config)
         super().__init__(model, config, data_collator, train_dataset, *rest, **options)
         keep_trainable(self.model)
         self._cast_adapter()
+        check_tasks(self)
+        check_order(self)
+        #: What the run stands on besides rows and settings, such as the base: name -> digest.
+        self.origin: dict[str, str] = {}
+        #: Running sums that a resumed run goes on with, by name: numbers, tensors and lists.
+        self.counters: dict[str, Any] = {}
+        tasks: dict[str, int] = getattr(self.data_collator, "task_ids", {})
+        self._task_weights: torch.Tensor | None = None
+        weights = parsed_weights(self.args.task_weights)
+        if weights:
+            self._task_weights = torch.tensor(weights_by_id(weights, task_ids=tasks))
+        self._tallies = {"train": Tally(tasks, self.counters), "eval": Tally(tasks, {})}
+        self._predictor = Predictor(self.model, share_prefix=self.args.share_prefix)
+        self.run = Run(self)
+        self.add_callback(self.run)
+        self.add_callback(self.run.meter)
+
+    def train(
+        self, resume_from_checkpoint: str | bool | None = None, *rest: Any, **options: Any
+    ) -> Any:
+        """Train as TRL does; a checkpoint of another run is refused.
+
+        Raises:
+            MissingFileError, CheckpointMismatchError: there is no such checkpoint, or it is of a
+                run with other rows, another base, batch, adapter, optimizer or seed.
+            DivergedError, UntrainedAdapterError: training leads nowhere.
+            MemoryShortError, DiskFullError, ProcessLostError: it cannot go on here.
+        """
+        with self.run.going(resume_from_checkpoint) as checkpoint:
+            return super().train(checkpoint, *rest, **options)
+
+    @property
+    def cost(self) -> RunCost:
+        """What training cost on all processes, with the parts that it was resumed from."""
+        return self.run.cost
+
+    def _get_output_dir(self, *args: Any, **options: Any) -> str:
+        return self.run.place(super()._get_output_dir(*args, **options))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        write = functools.partial(super()._save_checkpoint, model, trial)
+        self.run.save(write, run_dir=super()._get_output_dir(trial))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if not self.run.pushes_later(checkpoint_folder):
+            super()._push_from_checkpoint(checkpoint_folder)
+
+    def _get_grad_norm(self, *args: Any, **options: Any) -> Any:
+        norm = super()._get_grad_norm(*args, **options)
+        self.run.watch.check(norm)
+        return norm
+
+    def _get_num_items_in_batch(self, batch_samples: Any, device: torch.device) -> Any:
+        trained = self.run.watch.batches(batch_samples)
+        if trained is not None:
+            self.run.meter.count(trained)
+        return super()._get_num_items_in_batch(batch_samples, device)
+
+    def _send_telemetry(self) -> None:
+        """Send none, also when the libraries were loaded before ours could tell them so."""
 
     def _cast_adapter(self) -> None:
         """Bring the adapter to the precision that it is to be trained in."""
@@ -76,6 +157,8 @@ class FinSFTTrainer(SFTTrainer):
         dataset_name: str,
     ) -> Any:
         """Check every row in the order of the data, whole, before it is packed or shuffled."""
+        if packing:
+            check_packable(dataset)
         whole, after = copy.copy(args), copy.copy(args)
         whole.max_length, whole.shuffle_dataset = None, False  # TRL would cut the answer
         if not packing:
@@ -99,6 +182,11 @@ class FinSFTTrainer(SFTTrainer):
         if "task" not in columns:
             self._signature_columns: list[str] = [*columns, "task"]
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Return the batches of this process: mixed by task, even, and the same when resumed."""
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        return batches_of(self, dataset) or super()._get_train_sampler(dataset)
+
     def compute_loss(
         self,
         model: Any,
@@ -106,63 +194,83 @@ class FinSFTTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the summed loss of the trained tokens over ``num_items_in_batch``."""
-        inputs = {name: value for name, value in inputs.items() if name != "task_ids"}
-        on_gpu = inputs["input_ids"].device.type == "cuda"
+        """Return the summed loss of the trained tokens over ``num_items_in_batch``.
+
+        In training each token counts with the weight of its task; the count of tokens does not.
+
+        Raises:
+            DataError: nothing in the batch is trained.
+            UsageError: tasks have weights, and the loss is computed by other means than ours.
+        """
+        inputs = dict(inputs)
+        ids = inputs.pop("task_ids", None)
         if (
-            on_gpu  # there TRL's own head already skips the positions that are not trained
-            or return_outputs
+            return_outputs
             or self.aux_loss_enabled
             or self.args.loss_type != "nll"
             or self.compute_loss_func is not None
             or self.label_smoother is not None
         ):
+            if self.model.training:
+                refuse_weights(self._task_weights)
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        labels = inputs.pop("labels")
-        trained = labels[:, 1:] != IGNORED
-        columns = trained.any(0).nonzero().flatten()
-        logits = model(**inputs, use_cache=False, logits_to_keep=columns).logits.float()
-        targets, mask = labels[:, columns + 1], trained[:, columns]
-        log_probabilities = logits.log_softmax(-1)
-        taken = log_probabilities.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
-        total = -(taken * mask).sum()
-        items = mask.sum() if num_items_in_batch is None else num_items_in_batch
-        loss = total / torch.as_tensor(items, device=total.device).clamp(min=1)
-        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+        require_answers(
+            inputs["labels"],
+            step=self.state.global_step,
+            rank=self.accelerator.process_index,
+        )
+        predicted = self._predictor.predict(model, inputs)
+        figures = token_figures(predicted.logits, predicted.targets)
+        tasks = None if ids is None else ids.to(predicted.rows.device)[predicted.rows]
+        self._tallies[self._mode].add(figures, tokens=tokens_in(inputs), tasks=tasks)
+        losses = figures.losses
+        if self._task_weights is not None and tasks is not None and self.model.training:
+            losses = losses * self._task_weights.to(losses)[tasks]
+        if num_items_in_batch is None:
+            return losses.mean()
+        loss = losses.sum() / torch.as_tensor(num_items_in_batch, device=losses.device)
+        if self.args.average_tokens_across_devices:
             # the count is over all ranks, and DDP averages the gradients over them
-            loss = loss * self.accelerator.num_processes
-        self._note_metrics(log_probabilities.detach(), targets, mask, inputs)
+            loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         return loss
 
-    def _note_metrics(
-        self,
-        log_probabilities: torch.Tensor,
-        targets: torch.Tensor,
-        mask: torch.Tensor,
-        inputs: dict[str, Any],
-    ) -> None:
-        """Keep the figures that TRL logs: entropy, token accuracy and tokens seen."""
-        mode = "train" if self.model.training else "eval"
-        entropy = -(log_probabilities.exp() * log_probabilities).sum(-1)
-        right = log_probabilities.argmax(-1) == targets
-        tokens = (
-            inputs["attention_mask"].sum()
-            if "attention_mask" in inputs
-            else mask.new_tensor(inputs["input_ids"].numel(), dtype=torch.long)
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Run forward and backward over a batch, in passes of ``max_tokens_per_pass`` tokens."""
+        parts = [inputs]
+        if num_items_in_batch is not None and self._may_split:
+            parts = split(inputs, limit=self.args.max_tokens_per_pass)
+        casting = inputs_as_they_are if self.accelerator.native_amp else contextlib.nullcontext
+        with casting(self.model):
+            losses = []
+            for number, part in enumerate(parts, 1):
+                whole = number == len(parts)
+                with contextlib.nullcontext() if whole else self.accelerator.no_sync(model):
+                    losses.append(super().training_step(model, part, num_items_in_batch))
+        return torch.stack(losses).sum()
+
+    @property
+    def _may_split(self) -> bool:
+        # others count the passes of a step themselves, or wait for one another in each
+        return self.accelerator.distributed_type in (
+            DistributedType.NO,
+            DistributedType.MULTI_CPU,
+            DistributedType.MULTI_GPU,
         )
-        figures = torch.stack(
-            [
-                mask.sum().float(),
-                (entropy * mask).sum(),
-                (right & mask).sum().float(),
-                tokens.float(),
-            ]
-        )
-        valid, spread, correct, seen = (
-            self.accelerator.gather_for_metrics(figures[None]).sum(0).tolist()
-        )
-        self._metrics[mode]["entropy"].append(spread / max(valid, 1))
-        self._metrics[mode]["mean_token_accuracy"].append(correct / max(valid, 1))
-        if mode == "train":
-            self._total_train_tokens += int(seen)
-        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+
+    @property
+    def _mode(self) -> str:
+        return "train" if self.model.training else "eval"
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as TRL does, with the mean loss of each task where there are several."""
+        mode = self._mode
+        figures = self._tallies[mode].figures(self.accelerator)
+        if figures:
+            tokens = int(figures.pop("tokens")) // self.get_tp_size()
+            if mode == "train":
+                self._total_train_tokens += tokens
+            figures["num_tokens"] = self._total_train_tokens
+            self._metrics[mode].update({name: [value] for name, value in figures.items()})
+        super().log(logs, start_time)

@@ -10,8 +10,9 @@ import signal
 import pytest
 from transformers import TrainerCallback
 
-from fin_qlora.errors import DiskFullError, MissingFileError
+from fin_qlora.errors import CheckpointMismatchError, DiskFullError, MissingFileError
 from fin_qlora.training import checkpoints
+from fin_qlora.training.adapter_folder import FinishedRun
 from fin_qlora.training.checkpoints import NOTE, TrainingInterrupted, forget, resume_point, train
 from fin_qlora.training.preflight import require_space, room_for
 
@@ -47,7 +48,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(make, tmp_path, number):
 
     start = resume_point(True, output_dir=tmp_path)
     assert (start.folder, start.step, start.temporary) == (tmp_path / "checkpoint-3", 3, True)
-    assert start.seconds > 0
+    assert start.cost.seconds > 0
     resumed = make(**ORDER)
     left = train(resumed, start=start)
     assert resumed.state.global_step == 6
@@ -104,12 +105,16 @@ def test_a_second_signal_stops_at_once(make, monkeypatch):
     assert caught.type is KeyboardInterrupt
 
 
-def test_a_checkpoint_of_others_does_not_tell_its_time(make, tmp_path):
-    trainer = make(save_strategy="steps", save_steps=2, max_steps=2)
-    trainer.train()
-    start = resume_point(str(tmp_path / "checkpoint-2"), output_dir=tmp_path)
-    assert (start.step, start.seconds, start.temporary) == (2, None, False)
-    assert not (start.folder / NOTE).exists()
+def test_a_checkpoint_of_plain_trl_does_not_tell_its_cost(make, tmp_path):
+    make(save_strategy="steps", save_steps=2, max_steps=2).train()
+    folder = tmp_path / "checkpoint-2"
+    for ours in folder.glob("fin_qlora_*"):
+        ours.unlink()
+    start = resume_point(str(folder), output_dir=tmp_path)
+    assert (start.step, start.cost, start.identity, start.temporary) == (2, None, None, False)
+    trainer = make(max_steps=3)
+    train(trainer, start=start)
+    assert trainer.cost.known_from_the_start is False
 
 
 def test_no_checkpoint_is_said(tmp_path):
@@ -128,26 +133,42 @@ def test_a_disk_without_room_is_found_before_training(tmp_path, monkeypatch):
         require_space(tmp_path, room_for(2**20))
 
 
-def test_the_cost_of_a_resumed_run_is_that_of_all_its_parts(make, tmp_path):
-    from fin_qlora.evidence.cost import CostMeter
-    from fin_qlora.training.adapter_folder import FinishedRun
+def test_a_damaged_note_is_said(make, tmp_path):
+    (left,) = train(make(max_steps=1))
+    (left / NOTE).write_text('{"cost": {}}')
+    with pytest.raises(CheckpointMismatchError, match="is damaged"):
+        resume_point(True, output_dir=tmp_path)
 
-    (left,) = train(make(**ORDER))
-    note = json.loads((left / NOTE).read_text("utf-8"))
-    (left / NOTE).write_text(json.dumps(note | {"train_seconds": 100.0}), "utf-8")
-    start = resume_point(str(left), output_dir=tmp_path)
-    run = FinishedRun(
+
+def test_the_cost_of_a_resumed_run_is_that_of_all_its_parts(make, tmp_path):
+    whole = make(**ORDER)
+    train(whole)
+    stopped = make(**ORDER)
+    stopped.add_callback(Signal(2))
+    with pytest.raises(TrainingInterrupted):
+        train(stopped)
+    note_path = tmp_path / "checkpoint-3" / NOTE
+    note = json.loads(note_path.read_text("utf-8"))
+    note["cost"] |= {"seconds": 100.0, "gpu_seconds": 50.0}
+    note["cost"]["processes"][0]["resident_peak_bytes"] = 2**60
+    note_path.write_text(json.dumps(note), "utf-8")
+    resumed = make(**ORDER)
+    train(resumed, start=resume_point(True, output_dir=tmp_path))
+    cost = resumed.cost
+    assert 100 < cost.seconds < 160
+    assert (cost.gpu_seconds, cost.known_from_the_start) == (50.0, True)
+    assert cost.trained_tokens == whole.cost.trained_tokens > 0
+    assert cost.seen_tokens == whole.cost.seen_tokens > cost.trained_tokens
+    assert cost.peak_memory_bytes == 2**60
+    manifest = FinishedRun(
         preflight=None,
-        model=make().model,
+        model=resumed.model,
         quantization="none",
         configuration={},
         seed=1,
-        cost=CostMeter(seconds=20.0),
-        gpus=1,
-        base_evaluation=None,
-        adapter_evaluation=None,
-        resumed=start,
-    )
-    cost = run._cost(adapter_bytes=1)
-    assert (cost["train_seconds"], cost["gpu_hours"]) == (120.0, round(120 / 3600, 6))
-    assert (cost["resumed_from_step"], cost["partial"]) == (6, False)
+        cost=cost,
+        evaluations={},
+        resumed=resume_point(str(tmp_path / "checkpoint-3"), output_dir=tmp_path),
+    )._cost(adapter_bytes=1)
+    assert (manifest["resumed_from_step"], manifest["partial"]) == (3, False)
+    assert manifest["gpu_hours"] == round(50 / 3600, 6)

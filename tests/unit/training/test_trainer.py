@@ -46,8 +46,12 @@ def test_the_loss_is_the_one_that_trl_computes(make):
         ours = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=7)
         theirs = SFTTrainer.compute_loss(trainer, trainer.model, dict(batch), num_items_in_batch=7)
     assert float(ours) == pytest.approx(float(theirs), rel=2e-2)
-    mine, other = trainer._metrics["train"]["mean_token_accuracy"]
-    assert mine == pytest.approx(other)
+    logged: dict[str, float] = {}
+    theirs_logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
+    trainer.log(logged)
+    assert logged["mean_token_accuracy"] == pytest.approx(theirs_logged["mean_token_accuracy"])
+    assert logged["num_tokens"] == 2 * theirs_logged["num_tokens"], "both have seen the batch"
+    assert logged["entropy"] == pytest.approx(theirs_logged["entropy"], rel=1e-2)
 
 
 def test_accumulation_does_not_change_the_trajectory(make):
