@@ -4,7 +4,16 @@ from ..offline import quiet_environment
 
 quiet_environment()  # before anything below loads the libraries that read it
 
+from .answers import AnswerScores
 from .metrics import LabelScores, label_scores
-from .run import Evaluation, evaluate, evaluate_rows
+from .rows import Evaluation, evaluate_rows
+from .run import evaluate
 
-__all__ = ["Evaluation", "LabelScores", "evaluate", "evaluate_rows", "label_scores"]
+__all__ = [
+    "AnswerScores",
+    "Evaluation",
+    "LabelScores",
+    "evaluate",
+    "evaluate_rows",
+    "label_scores",
+]

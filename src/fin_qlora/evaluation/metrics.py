@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import EmptyDatasetError
 
@@ -25,6 +26,10 @@ class LabelScores:
     weighted_f1: float
     majority: float
     confusion: dict[str, dict[str, int]]
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the evidence tells of these scores besides rows and majority."""
+        return {"accuracy": self.accuracy, "weighted_f1": self.weighted_f1}
 
 
 def label_scores(

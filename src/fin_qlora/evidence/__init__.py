@@ -1,7 +1,7 @@
 """The evidence of a run: what it was trained on, how it scored, and that nothing changed."""
 
 from .manifest import MANIFEST, read_manifest, verify_files, write_manifest
-from .record import RECORD, read_record, write_record
+from .record import RECORD, read_record, tasks_by_name, write_record
 from .schema import check
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "check",
     "read_manifest",
     "read_record",
+    "tasks_by_name",
     "verify_files",
     "write_manifest",
     "write_record",

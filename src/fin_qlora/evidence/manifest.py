@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import sha256_file, sha256_json, write_json
-from .record import RECORD, read_record
+from .record import RECORD, read_record, tasks_by_name
 from .schema import check, read_json_object
 
 MANIFEST = "manifest.json"
@@ -25,24 +25,27 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     complete = {**manifest, "files": _digests(folder)}
     path = folder / MANIFEST
     check(complete, schema="manifest", place=str(path))
+    tasks_by_name(complete, place=str(path))
     write_json(path, complete)
     return complete
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read ``manifest.json`` of an adapter folder. Raises MissingFileError or DataError."""
-    return read_json_object(
+    manifest = read_json_object(
         folder / MANIFEST,
         schema="manifest",
         fix="An adapter's evidence is written by training; without it, train again.",
     )
+    tasks_by_name(manifest, place=str(folder / MANIFEST))
+    return manifest
 
 
 def verify_files(folder: Path) -> list[str]:
     """Return what differs between an adapter folder and its manifest; empty when all is well.
 
     Every file must be there, unchanged, and known; and the manifest, ``fin_qlora.json`` and the
-    prompt contract in it must name the same task, base and digests. Raises MissingFileError or
+    prompt contracts in it must name the same tasks, base and digests. Raises MissingFileError or
     DataError when the manifest or the record cannot be read.
     """
     manifest = read_manifest(folder)
@@ -60,14 +63,28 @@ def verify_files(folder: Path) -> list[str]:
     if RECORD not in found:
         return findings if RECORD in expected else [*findings, f"'{RECORD}' is missing."]
     record = read_record(folder)
-    findings += [
-        f"'{name}' differs between {MANIFEST} and {RECORD}."
-        for name in ("task", "base", "contract_digest")
-        if manifest[name] != record[name]
-    ]
-    if sha256_json(record["contract"]) != record["contract_digest"]:
-        findings.append(f"'contract' in {RECORD} does not have the digest that stands beside it.")
-    return findings
+    return [*findings, *_disagreements(manifest, record)]
+
+
+def _disagreements(manifest: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """Return what manifest and record say differently, and contracts without their digest."""
+    found = [] if manifest["base"] == record["base"] else [_differs("'base'")]
+    named, recorded = (tasks_by_name(part, place="") for part in (manifest, record))
+    if list(named) != list(recorded):
+        return [*found, _differs("'tasks'")]
+    for name, task in recorded.items():
+        of_task = f"of task '{name}'"
+        if task["contract_digest"] != named[name]["contract_digest"]:
+            found.append(_differs(f"'contract_digest' {of_task}"))
+        if sha256_json(task["contract"]) != task["contract_digest"]:
+            found.append(
+                f"'contract' {of_task} in {RECORD} does not have the digest that stands beside it."
+            )
+    return found
+
+
+def _differs(what: str) -> str:
+    return f"{what} differs between {MANIFEST} and {RECORD}."
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..errors import TruncatedAnswerError, UsageError
+from .batches import Progress, by_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ..prompts import PromptContract
-
-Progress = Callable[[int], None]
 
 #: Most places in the attention masks of one batch (rows x width x width); 8 bytes each at most.
 MASK_BUDGET = 32 * 1024 * 1024
@@ -51,8 +50,6 @@ def score_labels(
         batch_size: rows in one forward pass; rows are grouped by length, none is left out.
         progress: called with the number of rows done after each batch.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}.", fix="Use at least 1.")
     if not contract.labels:
         raise UsageError(
             f"The answers are free (grammar '{contract.grammar}'), so there are no labels to "
@@ -61,7 +58,6 @@ def score_labels(
         )
     answers = contract.answers(tokenizer, contract.labels)
     prompts = contract.prompts(tokenizer, inputs)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     scores: dict[int, dict[str, float]] = {}
     causal = model.get_base_model() if hasattr(model, "peft_config") else model
     _check_model(causal)
@@ -71,7 +67,8 @@ def score_labels(
     model.eval()
     try:
         with _masked_attention(causal):
-            for rows in _batches(order, [len(p) + added for p in prompts], batch_size):
+            widths = [len(prompt) + added for prompt in prompts]
+            for rows in by_length(widths, batch_size=batch_size, fits=_fits):
                 batch = _batch([prompts[i] for i in rows], answers)
                 totals = _log_likelihoods(causal, batch, answers)
                 for i, row in zip(rows, totals.softmax(-1).tolist(), strict=True):
@@ -105,18 +102,8 @@ def _check_lengths(prompts: list[list[int]], answers: list[list[int]], limit: in
             )
 
 
-def _batches(order: list[int], widths: list[int], batch_size: int) -> Iterator[list[int]]:
-    """Cut rows, shortest first, into batches whose masks fit: fewer rows where they are long."""
-    batch: list[int] = []
-    for row in order:
-        if batch and (
-            len(batch) == batch_size or (len(batch) + 1) * widths[row] ** 2 > MASK_BUDGET
-        ):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def _fits(rows: int, width: int) -> bool:
+    return rows * width**2 <= MASK_BUDGET
 
 
 def _batch(prompts: list[list[int]], answers: list[list[int]]) -> dict[str, torch.Tensor]:

@@ -63,13 +63,15 @@ def push(
     if identity != manifest["base"]:
         manifest = _rebased(source, files, manifest, record, identity)
     files[MANIFEST] = _json_bytes(manifest)
-    contract = PromptContract.from_dict(record["contract"])
-    files["README.md"] = card(manifest, contract=contract, repo_id=name).encode()
+    contracts = {
+        task["task"]: PromptContract.from_dict(task["contract"]) for task in record["tasks"]
+    }
+    files["README.md"] = card(manifest, contracts=contracts, repo_id=name).encode()
     return upload(
         api,
         name,
         files,
-        message=message or f"Adapter for {manifest['task']}",
+        message=message or f"Adapter for {', '.join(contracts)}",
         private=private,
         tag=tag,
     )
@@ -93,12 +95,13 @@ def _evidence(source: Path, *, allow_noncommercial: bool) -> tuple[dict[str, Any
             f"'{source}' is not what was trained: {' '.join(findings)}",
             fix="Restore the files or train again; an adapter is published only with its evidence.",
         )
-    if manifest["noncommercial"] and not allow_noncommercial:
-        raise DataError(
-            f"The data of task '{manifest['task']}' is under {manifest['licence']}, which forbids "
-            "commercial use.",
-            fix="Pass --allow-noncommercial if that use is yours.",
-        )
+    for task in manifest["tasks"]:
+        if task["noncommercial"] and not allow_noncommercial:
+            raise DataError(
+                f"The data of task '{task['task']}' is under {task['licence']}, which forbids "
+                "commercial use.",
+                fix="Pass --allow-noncommercial if that use is yours.",
+            )
     return manifest, record
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from ..errors import UnknownLabelError, UnknownNameError, UsageError
+from ..errors import DataError, UnknownLabelError, UnknownNameError, UsageError
 from ..prompts import Form, PromptContract
 from ..prompts.layout import Shot
+from .answers import FormulaError, Score
 from .grammar import ANSWERS, Answer
+from .scoring import SCORERS
 from .source import Label, Licence, Option, Source, Split, SplitRule
 
 __all__ = ["Answer", "Label", "Licence", "Metric", "Source", "Split", "Task"]
@@ -101,6 +103,27 @@ class Task:
         Nothing is guessed: text around a label is not forgiven, two answers are none.
         """
         return ANSWERS[self.answer](text, self.label_names)
+
+    def score(self, text: str, row: Mapping[str, Any]) -> Score:
+        """Return what became of a free answer to a row, whose ``label`` is the right one.
+
+        Raises:
+            UsageError: the answers are labels; they are compared by their likelihood.
+            DataError: the row's own answer cannot be read.
+        """
+        if self.answer == "label":
+            raise UsageError(
+                f"Task '{self.name}' has labels, which are not scored as free text.",
+                fix="Compare its labels by their likelihood.",
+            )
+        try:
+            return SCORERS[self.answer](text, row["label"], row)
+        except (FormulaError, ZeroDivisionError) as error:
+            raise DataError(
+                f"The right answer {row['label'][:60]!r} of a row of task '{self.name}' cannot be "
+                f"read: {error}.",
+                fix="Correct the row or take it out.",
+            ) from error
 
     def option(self, name: str) -> float:
         """Return the value of a documented parameter."""

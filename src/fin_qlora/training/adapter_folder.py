@@ -5,22 +5,24 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..evaluation import Evaluation
+from ..evaluation import Evaluation, LabelScores
 from ..evidence import write_manifest, write_record
 from ..evidence.command import published_command
-from ..evidence.cost import CostMeter
+from ..evidence.cost import RunCost
 from ..evidence.environment import machine, versions
 from ..files import directory_in_place, write_json
 from ..models.base import Quantization
 from ..models.lora import WEIGHTS, save_weights, trainable_parameters
 from .canaries import record_canaries
 from .checkpoints import ResumePoint
-from .preflight import Preflight
+from .preflight import Preflight, TaskPreflight
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -28,56 +30,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """All that is known when training has ended; ``configuration`` holds JSON values."""
+    """All that is known when training has ended.
+
+    Args:
+        configuration: JSON values.
+        evaluations: name of each task -> (evaluation of the base, evaluation of the adapter).
+    """
 
     preflight: Preflight
     model: PeftModel
     quantization: Quantization
     configuration: dict[str, Any]
     seed: int
-    cost: CostMeter
-    gpus: int
-    base_evaluation: Evaluation
-    adapter_evaluation: Evaluation
+    cost: RunCost
+    evaluations: Mapping[str, tuple[Evaluation, Evaluation]]
     resumed: ResumePoint | None = None
 
     def write(self, folder: Path) -> None:
         """Write the adapter's folder: weights, tokenizer, record, results and manifest."""
-        task = self.preflight.task.name
         with directory_in_place(folder) as new:
             save_weights(self.model, new)
             _name_the_base(new, self.preflight)
             self.preflight.tokenizer.save_pretrained(new)
-            for side, evaluation in (
-                ("base", self.base_evaluation),
-                ("adapter", self.adapter_evaluation),
-            ):
-                evaluation.write_rows(new / "eval" / f"{task}-{side}.parquet")
+            for task, sides in self.evaluations.items():
+                for side, evaluation in zip(("base", "adapter"), sides, strict=True):
+                    evaluation.write_rows(new / "eval" / f"{task}-{side}.parquet")
             write_record(new, self._record())
             write_manifest(new, self._manifest(adapter_bytes=(new / WEIGHTS).stat().st_size))
 
     def _record(self) -> dict[str, Any]:
         preflight = self.preflight
+        canaries = record_canaries(self.model, preflight.tokenizer, preflight.tasks)
         return {
             "schema": 1,
-            "task": preflight.task.name,
-            "contract": preflight.contract.to_dict(),
-            "contract_digest": preflight.contract.digest,
+            "tasks": [
+                {
+                    "task": one.name,
+                    "contract": one.contract.to_dict(),
+                    "contract_digest": one.contract.digest,
+                    "canaries": canaries[one.name],
+                }
+                for one in preflight.tasks
+            ],
             "base": preflight.base.to_dict(),
             "quantization": self.quantization,
-            "canaries": record_canaries(
-                self.model, preflight.tokenizer, preflight.contract, preflight.held_out.rows
-            ),
         }
 
     def _manifest(self, *, adapter_bytes: int) -> dict[str, Any]:
         preflight = self.preflight
-        tables = (preflight.train, preflight.held_out)
-        dropped: dict[str, int] = {}
-        for table in tables:
-            for reason, count in table.dropped.items():
-                dropped[reason] = dropped.get(reason, 0) + count
-        scores = self.adapter_evaluation.scores
         return {
             "schema": 1,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -85,62 +85,62 @@ class FinishedRun:
             "command": published_command(
                 sys.argv, known={preflight.base.id} if preflight.base.revision else ()
             ),
-            "task": preflight.task.name,
-            "synthetic": preflight.task.synthetic,
-            "licence": preflight.task.licence.name,
-            "noncommercial": preflight.task.licence.noncommercial,
+            "tasks": [_evidence(one, *self.evaluations[one.name]) for one in preflight.tasks],
             "base": preflight.base.to_dict(),
-            "data": {
-                "files": [
-                    {
-                        "path": file.path,
-                        "sha256": file.sha256,
-                        "rows": file.rows,
-                        "partial": file.partial,
-                    }
-                    for table in tables
-                    for file in table.files
-                ],
-                "train_rows": len(preflight.train.rows),
-                "evaluation_rows": len(preflight.held_out.rows),
-                "dropped": dropped,
-                "shortened": preflight.shortened,
-            },
-            "contract_digest": preflight.contract.digest,
             "configuration": self.configuration,
             "seed": self.seed,
             "versions": versions(),
             "machine": machine(),
             "cost": self._cost(adapter_bytes),
-            "evaluation": {
-                "rows": scores.n,
-                "majority": scores.majority,
-                "base": _figures(self.base_evaluation),
-                "adapter": _figures(self.adapter_evaluation),
-                "confusion": scores.confusion,
-            },
         }
 
     def _cost(self, adapter_bytes: int) -> dict[str, Any]:
-        """Return the cost of the whole run; ``partial`` where the time before is not known."""
-        resumed = self.resumed
-        earlier = resumed.seconds if resumed is not None else None
-        whole = replace(self.cost, seconds=self.cost.seconds + (earlier or 0.0))
-        figures = whole.to_dict(
-            gpus=self.gpus,
-            adapter_bytes=adapter_bytes,
-            trainable=trainable_parameters(self.model),
+        """Return the cost of the whole run; ``partial`` where that of an earlier part is lost."""
+        figures = self.cost.to_dict(
+            adapter_bytes=adapter_bytes, trainable=trainable_parameters(self.model)
         )
-        if resumed is not None:
-            figures |= {"resumed_from_step": resumed.step, "partial": earlier is None}
+        if self.resumed is not None:
+            figures |= {
+                "resumed_from_step": self.resumed.step,
+                "partial": not self.cost.known_from_the_start,
+            }
         return figures
 
 
-def _figures(evaluation: Evaluation) -> dict[str, float]:
+def _evidence(one: TaskPreflight, base: Evaluation, adapter: Evaluation) -> dict[str, Any]:
+    """Return what the manifest tells of one task: its data, its prompt and its scores."""
+    tables = (one.train, one.held_out)
+    scores = adapter.scores
+    labelled = {"confusion": scores.confusion} if isinstance(scores, LabelScores) else {}
     return {
-        "accuracy": evaluation.scores.accuracy,
-        "weighted_f1": evaluation.scores.weighted_f1,
-        "seconds_per_example": evaluation.seconds_per_example,
+        "task": one.name,
+        "synthetic": one.task.synthetic,
+        "licence": one.task.licence.name,
+        "noncommercial": one.task.licence.noncommercial,
+        "data": {
+            "files": [
+                {
+                    "path": file.path,
+                    "sha256": file.sha256,
+                    "rows": file.rows,
+                    "partial": file.partial,
+                }
+                for table in tables
+                for file in table.files
+            ],
+            "train_rows": len(one.train.rows),
+            "evaluation_rows": len(one.held_out.rows),
+            "dropped": dict(sum((Counter(table.dropped) for table in tables), Counter[str]())),
+            "shortened": one.shortened,
+        },
+        "contract_digest": one.contract.digest,
+        "evaluation": {
+            "rows": scores.n,
+            "majority": scores.majority,
+            "base": base.figures(),
+            "adapter": adapter.figures(),
+            **labelled,
+        },
     }
 
 

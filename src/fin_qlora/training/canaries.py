@@ -2,44 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..inference.generation import generate_answers
+from ..inference.likelihood import mean_log_likelihood
 from ..inference.scoring import score_labels
-from ..prompts import PromptContract
+from ..prompts import FACTS, PromptContract
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
+    from .preflight import TaskPreflight
+
+Row = Mapping[str, str]
+
+#: Canaries of a whole adapter; every task has at least one.
+COUNT = 8
+
 
 def record_canaries(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    contract: PromptContract,
-    rows: Sequence[Mapping[str, str]],
+    tasks: Sequence[TaskPreflight],
     *,
-    count: int = 8,
-) -> list[dict[str, Any]]:
-    """Return ``count`` prompts, the labels in turn, with the scores of base and adapter.
+    count: int = COUNT,
+) -> dict[str, list[dict[str, Any]]]:
+    """Return ``count`` prompts, shared out over the tasks, the labels of each in turn.
 
-    Each is scored alone, as it will be when it is replayed, so that padding plays no part.
+    Labels come with their scores under base and adapter, free answers with the mean log-likelihood
+    of the right answer and with what the adapter wrote. Each is asked alone, as it will be when it
+    is replayed, so that padding plays no part.
     """
-    by_label = {label: [row for row in rows if row["label"] == label] for label in contract.labels}
-    depth = max(map(len, by_label.values()))
-    in_turn = [
-        by_label[label][i]
-        for i in range(depth)
-        for label in contract.labels
-        if i < len(by_label[label])
-    ]
-    canaries = []
-    for row in in_turn[:count]:
-        given = {name: row[name] for name in contract.fields if name in row}
+    shares = [max(1, len(range(place, count, len(tasks)))) for place in range(len(tasks))]
+    return {
+        one.task.name: [
+            _canary(model, tokenizer, one.contract, row)
+            for row in islice(_in_turn(one.held_out.rows, one.contract), share)
+        ]
+        for one, share in zip(tasks, shares, strict=True)
+    }
+
+
+def _in_turn(rows: Sequence[Row], contract: PromptContract) -> Iterator[Row]:
+    """Yield the rows, one of each label after the other; of free answers, each once at first."""
+    by_answer: dict[str, list[Row]] = {label: [] for label in contract.labels}
+    for row in rows:
+        by_answer.setdefault(row["label"], []).append(row)
+    depth = max(map(len, by_answer.values()))
+    return (same[i] for i in range(depth) for same in by_answer.values() if i < len(same))
+
+
+def _canary(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, contract: PromptContract, row: Row
+) -> dict[str, Any]:
+    shortened = (FACTS,) if contract.shorten_to else ()  # by which rows are shortened
+    given = {name: row[name] for name in (*contract.fields, *shortened) if name in row}
+    canary = {"input": given, "label": row["label"]}
+    if contract.grammar == "label":
         (tuned,) = score_labels(model, tokenizer, contract, [given])
         with model.disable_adapter():
             (base,) = score_labels(model, tokenizer, contract, [given])
-        canaries.append(
-            {"input": given, "label": row["label"], "base_scores": base, "adapter_scores": tuned}
-        )
-    return canaries
+        return {**canary, "base_scores": base, "adapter_scores": tuned}
+    answer = row["label"]
+    likely = mean_log_likelihood(model, tokenizer, contract, given, answer)
+    (written,) = generate_answers(model, tokenizer, contract, [given])
+    with model.disable_adapter():
+        before = mean_log_likelihood(model, tokenizer, contract, given, answer)
+    return {
+        **canary,
+        "base_log_likelihood": before,
+        "adapter_log_likelihood": likely,
+        "adapter_answer": written.text,
+    }

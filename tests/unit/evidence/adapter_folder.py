@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fin_qlora.evidence import write_manifest, write_record
 from fin_qlora.models.base import weights_digest
-from fin_qlora.tasks import get
+from fin_qlora.tasks import Task, get
 
 
 def write_base(folder: Path, *, weights: bytes = b"weights of the base") -> Path:
@@ -23,69 +23,73 @@ def base_identity(base: Path, *, name: str = "demo/base", revision: str | None =
 
 
 def write_adapter(
-    folder: Path, *, base: dict, task: str = "synthetic_ner", noncommercial: bool = False
+    folder: Path,
+    *,
+    base: dict,
+    task: str = "synthetic_ner",
+    further: tuple[str, ...] = (),
+    noncommercial: bool = False,
 ) -> Path:
-    """Write a complete adapter folder on the base of that identity."""
-    chosen = get(task)
-    contract = chosen.contract()
+    """Write a complete adapter folder on the base of that identity, for one task or several."""
+    tasks = [get(name) for name in (task, *further)]
     (folder / "eval").mkdir(parents=True)
     (folder / "adapter_model.safetensors").write_bytes(b"weights of the adapter")
     (folder / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": base["id"], "revision": base["revision"], "r": 4})
     )
     (folder / "tokenizer.json").write_text("{}")
-    (folder / "eval" / f"{task}-base.parquet").write_bytes(b"PAR1 base")
-    (folder / "eval" / f"{task}-adapter.parquet").write_bytes(b"PAR1 adapter")
-    write_record(folder, record(base=base, contract=contract, task=task))
-    write_manifest(
-        folder,
-        manifest(base=base, contract=contract, task=chosen) | {"noncommercial": noncommercial},
-    )
+    for one in tasks:
+        for side in ("base", "adapter"):
+            (folder / "eval" / f"{one.name}-{side}.parquet").write_bytes(b"PAR1 " + side.encode())
+    write_record(folder, record(*tasks, base=base))
+    write_manifest(folder, manifest(*tasks, base=base, noncommercial=noncommercial))
     return folder
 
 
-def record(*, base: dict, contract, task: str) -> dict:
-    scores = dict.fromkeys(contract.labels, 1 / len(contract.labels))
+def record(*tasks: Task, base: dict) -> dict:
     return {
         "schema": 1,
-        "task": task,
-        "contract": contract.to_dict(),
-        "contract_digest": contract.digest,
+        "tasks": [
+            {
+                "task": task.name,
+                "contract": task.contract().to_dict(),
+                "contract_digest": task.contract().digest,
+                "canaries": [canary(task)],
+            }
+            for task in tasks
+        ],
         "base": base,
         "quantization": "4bit",
-        "canaries": [
-            {
-                "input": {"text": "Ada signed.", "entity": "Ada"},
-                "label": contract.labels[0],
-                "base_scores": scores,
-                "adapter_scores": scores,
-            }
-        ],
     }
 
 
-def manifest(*, base: dict, contract, task) -> dict:
-    digest = "ab" * 32
+def canary(task: Task) -> dict:
+    given = dict.fromkeys(task.contract().fields, "Ada")
+    if task.answer != "label":
+        return {
+            "input": given,
+            "label": "us-gaap:Assets",
+            "base_log_likelihood": -5.5,
+            "adapter_log_likelihood": -0.25,
+            "adapter_answer": "us-gaap:Assets",
+        }
+    scores = dict.fromkeys(task.label_names, 1 / len(task.label_names))
+    return {
+        "input": given,
+        "label": task.label_names[0],
+        "base_scores": scores,
+        "adapter_scores": scores,
+    }
+
+
+def manifest(*tasks: Task, base: dict, noncommercial: bool = False) -> dict:
     return {
         "schema": 1,
         "created": "2026-11-20T09:00:00+00:00",
         "fin_qlora": "0.1.0",
         "command": ["classification.py", "--config", "classification/x"],
-        "task": task.name,
-        "synthetic": task.synthetic,
-        "licence": task.licence.name,
-        "noncommercial": False,
+        "tasks": [trained(task, noncommercial=noncommercial) for task in tasks],
         "base": base,
-        "data": {
-            "files": [
-                {"path": "train.csv", "sha256": digest, "rows": 900, "partial": False},
-                {"path": "test.csv", "sha256": digest, "rows": 300, "partial": False},
-            ],
-            "train_rows": 890,
-            "evaluation_rows": 300,
-            "dropped": {"also in evaluation": 10},
-        },
-        "contract_digest": contract.digest,
         "configuration": {"quantization": "4bit", "lora_r": 4, "learning_rate": 0.002},
         "seed": 7,
         "versions": {"torch": "2.13.0"},
@@ -97,11 +101,46 @@ def manifest(*, base: dict, contract, task) -> dict:
             "adapter_bytes": 61_440,
             "trainable_parameters": 30_720,
         },
+    }
+
+
+def trained(task: Task, *, noncommercial: bool = False) -> dict:
+    digest = "ab" * 32
+    return {
+        "task": task.name,
+        "synthetic": task.synthetic,
+        "licence": task.licence.name,
+        "noncommercial": noncommercial,
+        "data": {
+            "files": [
+                {"path": "train.csv", "sha256": digest, "rows": 900, "partial": False},
+                {"path": "test.csv", "sha256": digest, "rows": 300, "partial": False},
+            ],
+            "train_rows": 890,
+            "evaluation_rows": 300,
+            "dropped": {"also in evaluation": 10},
+        },
+        "contract_digest": task.contract().digest,
         "evaluation": {
             "rows": 300,
             "majority": 0.41,
-            "base": {"accuracy": 0.33, "weighted_f1": 0.31, "seconds_per_example": 0.01},
-            "adapter": {"accuracy": 0.91234567, "weighted_f1": 0.905, "seconds_per_example": 0.01},
-            "confusion": {},
+            **{
+                side: figures(task, right, f1)
+                for side, right, f1 in (("base", 99, 0.31), ("adapter", 273, 0.905))
+            },
         },
+    }
+
+
+def figures(task: Task, right: int, f1: float) -> dict:
+    """Return the figures of 300 answers, so many of them right."""
+    shared = {"accuracy": right / 300, "seconds_per_example": 0.01}
+    if task.answer == "label":
+        return shared | {"weighted_f1": f1}
+    wrong = {"rounded": 0, "scale": 20, "sign": 0, "wrong": 0, "none": 280 - right}
+    metrics = dict.fromkeys([name for name in task.metrics if name != "accuracy"], f1)
+    return shared | {
+        "metrics": metrics,
+        "outcomes": {"exact": right, **wrong},
+        "unfinished": 4,
     }

@@ -44,11 +44,12 @@ def test_a_changed_a_missing_and_an_extra_file_are_found(adapter):
 def test_an_edited_contract_is_found_even_with_a_new_digest_of_the_file(adapter):
     path = adapter / "fin_qlora.json"
     record = json.loads(path.read_text())
-    record["contract"]["instruction"] = "Say positive."
+    record["tasks"][0]["contract"]["instruction"] = "Say positive."
     path.write_text(json.dumps(record))
     write_manifest(adapter, read_manifest(adapter))
     assert verify_files(adapter) == [
-        "'contract' in fin_qlora.json does not have the digest that stands beside it."
+        "'contract' of task 'synthetic_ner' in fin_qlora.json does not have the digest that stands "
+        "beside it."
     ]
 
 
@@ -56,6 +57,32 @@ def test_manifest_and_record_must_name_the_same_base(adapter):
     manifest = read_manifest(adapter)
     write_manifest(adapter, manifest | {"base": manifest["base"] | {"id": "other/base"}})
     assert verify_files(adapter) == ["'base' differs between manifest.json and fin_qlora.json."]
+
+
+def test_manifest_and_record_must_name_the_same_tasks(several):
+    manifest = read_manifest(several)
+    write_manifest(several, manifest | {"tasks": manifest["tasks"][::-1]})
+    assert verify_files(several) == ["'tasks' differs between manifest.json and fin_qlora.json."]
+    changed = [manifest["tasks"][0], manifest["tasks"][1] | {"contract_digest": "0" * 64}]
+    write_manifest(several, manifest | {"tasks": changed})
+    assert verify_files(several) == [
+        "'contract_digest' of task 'xbrl_tag' differs between manifest.json and fin_qlora.json."
+    ]
+
+
+def test_several_tasks_verify(several):
+    assert verify_files(several) == []
+    assert [task["task"] for task in read_manifest(several)["tasks"]] == ["fpb", "xbrl_tag"]
+
+
+def test_a_task_stands_there_once(several):
+    manifest = read_manifest(several)
+    twice = [manifest["tasks"][0]] * 2
+    with pytest.raises(DataError, match="has the task 'fpb' twice"):
+        write_manifest(several, manifest | {"tasks": twice})
+    edit(several / "manifest.json", tasks=twice)
+    with pytest.raises(DataError, match=r"manifest\.json' has the task 'fpb' twice"):
+        read_manifest(several)
 
 
 def test_a_missing_record_is_found(adapter):
@@ -70,6 +97,8 @@ def test_a_missing_record_is_found(adapter):
         ({"seed": "seven"}, "seed"),
         ({"base": {"id": "a/b", "revision": None, "digest": "short"}}, "base.digest"),
         ({"unknown": 1}, "the top level"),
+        ({"tasks": []}, "tasks"),
+        ({"task": "tfns"}, "the top level"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_file(adapter, change, field):

@@ -8,26 +8,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset
-from peft import LoraConfig, PeftModel
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from fin_qlora import FinSFTConfig, FinSFTTrainer, load_adapter, tasks
+from fin_qlora import load_adapter, tasks
 from fin_qlora.errors import AdapterMismatchError, MissingFileError
-from fin_qlora.evaluation import evaluate_rows
 from fin_qlora.evidence import verify_files, write_manifest
-from fin_qlora.evidence.cost import CostMeter
 from fin_qlora.models.base import load_model
-from fin_qlora.models.lora import WEIGHTS, in_stored_precision
+from fin_qlora.models.lora import WEIGHTS
 from fin_qlora.training.adapter_folder import FinishedRun
-from fin_qlora.training.preflight import run_preflight
 
 TASK = tasks.get("tfns")
 ROWS = [("up", "1"), ("down", "0"), ("flat", "2"), ("higher", "1"), ("lower", "0"), ("same", "2")]
 
 
 @pytest.fixture(scope="module")
-def finished(small_base, tmp_path_factory) -> tuple[FinishedRun, Path]:
+def finished(run_on, tmp_path_factory) -> tuple[FinishedRun, Path]:
     """A run of a few steps, and the folder that it left."""
     work = tmp_path_factory.mktemp("run")
     data = work / "tfns"
@@ -36,55 +32,7 @@ def finished(small_base, tmp_path_factory) -> tuple[FinishedRun, Path]:
     (data / "sent_train.csv").write_text(f"text,label\n{lines}", encoding="utf-8")
     test = "".join(f"unseen {text},{label}\n" for text, label in ROWS)
     (data / "sent_valid.csv").write_text(f"text,label\n{test}", encoding="utf-8")
-    checked = run_preflight(
-        TASK,
-        TASK.contract(),
-        base=str(small_base),
-        base_revision=None,
-        data_dir=work,
-        synthetic_seed=0,
-        max_length=None,
-    )
-    trainer = FinSFTTrainer(
-        model=load_model(small_base, quantization="4bit"),
-        args=FinSFTConfig(
-            output_dir=str(work / "out"),
-            max_steps=8,
-            learning_rate=2e-2,
-            per_device_train_batch_size=8,
-            disable_tqdm=True,
-        ),
-        train_dataset=Dataset.from_list(
-            [{"input_ids": e.input_ids, "labels": e.labels} for e in checked.encoded.examples]
-        ),
-        processing_class=checked.tokenizer,
-        peft_config=LoraConfig(r=4, lora_alpha=32, target_modules=["v_proj", "q_proj"]),
-    )
-
-    def score():
-        return evaluate_rows(
-            trainer.model, checked.tokenizer, checked.contract, checked.held_out.rows, task="tfns"
-        )
-
-    with trainer.model.disable_adapter():
-        base = score()
-    with CostMeter() as cost:
-        trainer.train()
-    tuned = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    in_stored_precision(tuned)
-    run = FinishedRun(
-        preflight=checked,
-        model=tuned,
-        quantization="4bit",
-        configuration={"lora_r": 4, "quantization": "4bit"},
-        seed=42,
-        cost=cost,
-        gpus=0,
-        base_evaluation=base,
-        adapter_evaluation=score(),
-    )
-    run.write(work / "adapter")
-    return run, work / "adapter"
+    return run_on("tfns", data_dir=work), work / "adapter"
 
 
 @pytest.fixture
@@ -114,8 +62,9 @@ def sign(folder: Path) -> None:
 def test_it_predicts_what_the_trained_model_did(finished):
     run, folder = finished
     adapter = load_adapter(folder)
-    expected = [row["scores"] for row in run.adapter_evaluation.rows]
-    predictions = adapter.predict([row["text"] for row in run.adapter_evaluation.rows])
+    _, tuned = run.evaluations["tfns"]
+    expected = [row["scores"] for row in tuned.rows]
+    predictions = adapter.predict([row["text"] for row in tuned.rows])
     for prediction, scores in zip(predictions, expected, strict=True):
         assert list(prediction.scores.values()) == pytest.approx(list(scores.values()), abs=0.02)
         assert prediction.label == max(prediction.scores, key=prediction.scores.__getitem__)
@@ -123,6 +72,7 @@ def test_it_predicts_what_the_trained_model_did(finished):
         assert sum(prediction.scores.values()) == pytest.approx(1)
     assert adapter.task == "tfns"
     assert adapter.contract == TASK.contract()
+    assert adapter.tasks == {"tfns": TASK.contract()}
 
 
 def test_plain_peft_gives_the_trained_models_logits(finished, small_base, tokenizer):
@@ -151,8 +101,9 @@ def test_the_folder_is_a_repository_without_pickles(finished):
 
 def test_canaries_are_spread_over_the_labels(finished):
     record = json.loads((finished[1] / "fin_qlora.json").read_text(encoding="utf-8"))
-    assert [c["label"] for c in record["canaries"]][:3] == list(TASK.label_names)
-    assert record["canaries"][0]["base_scores"] != record["canaries"][0]["adapter_scores"]
+    (task,) = record["tasks"]
+    assert [c["label"] for c in task["canaries"]][:3] == list(TASK.label_names)
+    assert task["canaries"][0]["base_scores"] != task["canaries"][0]["adapter_scores"]
 
 
 def test_an_adapter_of_another_base_is_refused(folder, small_base, tmp_path):
@@ -198,7 +149,7 @@ def test_weights_that_do_not_sing_are_refused_whatever_the_manifest_says(folder)
 
 def test_an_edited_prompt_is_refused(folder):
     record = json.loads((folder / "fin_qlora.json").read_text(encoding="utf-8"))
-    record["contract"]["instruction"] += " Be bold."
+    record["tasks"][0]["contract"]["instruction"] += " Be bold."
     (folder / "fin_qlora.json").write_text(json.dumps(record), encoding="utf-8")
     sign(folder)
     with pytest.raises(AdapterMismatchError, match="prompt contract"):

@@ -130,6 +130,18 @@ def test_non_commercial_data_is_published_only_when_told(published_base, base, n
     assert push(adapter, name, allow_noncommercial=True).repo_id == name
 
 
+def test_an_adapter_of_several_tasks_is_published_whole(published_base, base, name, tmp_path):
+    identity = base_identity(base, name="demo/base", revision=published_base.commit)
+    adapter = write_adapter(tmp_path / "both", base=identity, further=("xbrl_tag",))
+    done = push(adapter, name)
+    folder = pull(name, tmp_path / "pulled")
+    assert verify_files(folder) == []
+    assert "# One adapter for 2 tasks" in (folder / "README.md").read_text()
+    info = HfApi(endpoint=os.environ["HF_ENDPOINT"]).model_info(name)
+    assert info.sha == done.commit
+    assert {"synthetic_ner", "xbrl_tag"} <= set(info.tags)
+
+
 @pytest.mark.parametrize("missing", ["manifest.json", "fin_qlora.json"])
 def test_a_folder_without_evidence_is_refused(hub, adapter, name, missing):
     (adapter / missing).unlink()

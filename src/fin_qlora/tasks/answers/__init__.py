@@ -15,6 +15,7 @@ from .tags import (
     score_tag,
 )
 from .values import VALUE_RULE, Accuracy, Number, parse_number, score_value
+from .wording import token_f1, words_of
 
 __all__ = [
     "Outcome",
@@ -28,6 +29,8 @@ __all__ = [
     "Number",
     "parse_number",
     "score_value",
+    "token_f1",
+    "words_of",
     "FormulaError",
     "parse_formula",
     "operands",

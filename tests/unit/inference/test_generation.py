@@ -1,0 +1,134 @@
+"""Many answers written at once are those that each row gets alone, the likeliest words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from fin_qlora import tasks
+from fin_qlora.errors import TruncatedAnswerError, UsageError
+from fin_qlora.inference import generation
+from fin_qlora.inference.generation import Generated, generate_answers
+from fin_qlora.models.base import load_model
+from fin_qlora.prompts import PromptContract
+
+CONTRACT = PromptContract(instruction="Which tag?", grammar="tag", answer_tokens=10)
+TEXTS = ["Cash", "Profit fell sharply after a weak quarter and a warning.", "x", "No change", "ab"]
+
+
+@pytest.fixture(scope="module")
+def model(small_base):
+    return load_model(small_base, quantization="none").float()
+
+
+@pytest.fixture
+def stops_early(model, tokenizer, monkeypatch):
+    """Make the base stop on a token that it really writes, so that rows end at different times."""
+    third = alone(model, tokenizer, TEXTS[0])[2]
+    monkeypatch.setattr(model.generation_config, "eos_token_id", [third])
+    return third
+
+
+def alone(model, tokenizer, text: str, *, stops=()) -> list[int]:
+    """Return the ids that follow a prompt, by the whole sequence read again for each of them."""
+    ids = list(CONTRACT.prompt(tokenizer, text))
+    start = len(ids)
+    for _ in range(CONTRACT.answer_room(tokenizer)):
+        with torch.no_grad():
+            logits = model(torch.tensor([ids]), use_cache=False).logits
+        ids.append(int(logits[0, -1].argmax()))
+        if ids[-1] in (*stops, tokenizer.eos_token_id):
+            break
+    return ids[start:]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_answers_are_those_of_each_row_alone(model, tokenizer, stops_early, batch_size, attention):
+    model.set_attn_implementation(attention)
+    found = generate_answers(model, tokenizer, CONTRACT, TEXTS, batch_size=batch_size)
+    expected = [alone(model, tokenizer, text, stops=[stops_early]) for text in TEXTS]
+    for one, ids in zip(found, expected, strict=True):
+        assert one.finished == (ids[-1] == stops_early)
+        spoken = ids[:-1] if one.finished else ids
+        assert one.text == tokenizer.decode(spoken, clean_up_tokenization_spaces=False).strip()
+    assert found[0].finished
+    assert len(set(map(len, expected))) > 1, "rows end at different times"
+
+
+def test_an_answer_has_no_more_room_than_its_contract_gives(model, tokenizer):
+    (short,) = generate_answers(model, tokenizer, replace(CONTRACT, answer_tokens=2), ["Cash"])
+    (long,) = generate_answers(model, tokenizer, replace(CONTRACT, answer_tokens=8), ["Cash"])
+    assert not short.finished
+    assert not long.finished
+    assert long.text.startswith(short.text)
+    assert len(long.text) > len(short.text)
+
+
+def test_labels_can_be_written_too(model, tokenizer):
+    contract = tasks.get("tfns").contract()
+    (found,) = generate_answers(model, tokenizer, contract, ["Shares rose."])
+    assert isinstance(found, Generated)
+
+
+def test_the_bases_own_ways_of_sampling_play_no_part(model, tokenizer, monkeypatch):
+    before = generate_answers(model, tokenizer, CONTRACT, TEXTS)
+    for name, value in {
+        "do_sample": True,
+        "temperature": 50.0,
+        "repetition_penalty": 5.0,
+        "num_beams": 3,
+        "max_new_tokens": 1,
+    }.items():
+        monkeypatch.setattr(model.generation_config, name, value)
+    assert generate_answers(model, tokenizer, CONTRACT, TEXTS) == before
+
+
+def test_order_and_progress_are_those_of_the_input(model, tokenizer):
+    done: list[int] = []
+    found = generate_answers(model, tokenizer, CONTRACT, TEXTS, batch_size=2, progress=done.append)
+    assert done == [2, 4, 5]
+    assert found == [generate_answers(model, tokenizer, CONTRACT, [text])[0] for text in TEXTS]
+    assert generate_answers(model, tokenizer, CONTRACT, []) == []
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        generate_answers(model, tokenizer, CONTRACT, TEXTS, batch_size=0)
+
+
+def test_long_rows_share_a_batch_only_while_their_caches_fit(model, tokenizer, monkeypatch):
+    together = generate_answers(model, tokenizer, CONTRACT, TEXTS)
+    monkeypatch.setattr(generation, "CACHE_BUDGET", 60)
+    done: list[int] = []
+    apart = generate_answers(model, tokenizer, CONTRACT, TEXTS, progress=done.append)
+    assert len(done) > 1
+    assert apart == together
+
+
+def test_a_text_that_leaves_no_room_is_named(model, tokenizer):
+    with pytest.raises(TruncatedAnswerError, match=r"Input 2 has \d+ tokens; with 10"):
+        generate_answers(model, tokenizer, CONTRACT, ["short", "very long " * 400])
+
+
+@pytest.mark.parametrize("quantization", ["4bit", "8bit", "none"])
+def test_a_model_learns_on_after_it_has_written(small_base, tokenizer, quantization):
+    torch.manual_seed(0)
+    model = get_peft_model(
+        load_model(small_base, quantization=quantization),
+        LoraConfig(r=4, lora_alpha=32, target_modules=["q_proj", "v_proj"]),
+    )
+    model.train()
+    plain = generate_answers(model, tokenizer, CONTRACT, TEXTS)
+    assert model.training
+    ids = torch.tensor([CONTRACT.prompt(tokenizer, TEXTS[1])])
+    model(input_ids=ids, labels=ids).loss.backward()
+    gradients = [p.grad.abs().sum() for n, p in model.named_parameters() if "lora_B" in n]
+    assert all(gradient > 0 for gradient in gradients)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5)
+    assert generate_answers(model, tokenizer, CONTRACT, TEXTS) != plain
+    with model.disable_adapter():
+        assert generate_answers(model, tokenizer, CONTRACT, TEXTS) == plain
