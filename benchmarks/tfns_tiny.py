@@ -22,7 +22,7 @@ RECIPE = "classification/tfns-tiny-4bit-r4"
 
 
 def run(seed: int, *, data_dir: Path, quick: bool) -> dict[str, Any]:
-    """Run the recipe once and return the manifest that it left."""
+    """Run the recipe once and return what its manifest tells of the task, and the cost."""
     with tempfile.TemporaryDirectory() as output:
         command = [
             str(Path(sys.executable).with_name("accelerate")),
@@ -35,7 +35,8 @@ def run(seed: int, *, data_dir: Path, quick: bool) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(
             (Path(output) / "adapter" / "manifest.json").read_text("utf-8")
         )
-    return manifest
+    (task,) = manifest["tasks"]
+    return {"cost": manifest["cost"], **task}
 
 
 def main() -> None:

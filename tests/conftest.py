@@ -108,3 +108,32 @@ def small_base(tmp_path_factory, tokenizer) -> Path:
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def xbrl_questions(tmp_path_factory) -> Path:
+    """A folder of made-up questions as `fin-qlora data xbrl` writes them: tags and values."""
+    import json
+
+    folder = tmp_path_factory.mktemp("questions")
+    for split, companies in (("train", range(12)), ("test", range(12, 16))):
+        lines = []
+        for company in companies:
+            facts = [f"<us-gaap:Item{n}>{company}{n}</us-gaap:Item{n}>" for n in range(9)]
+            for kind, asked, answer in (
+                ("tag", f"Which tag reports {company}4?", "us-gaap:Item4"),
+                ("value", "What is the value of Item4?", f"{company}4"),
+            ):
+                record = {
+                    "id": f"{kind}-{company}",
+                    "task": kind,
+                    "question": asked,
+                    "segment": "\n".join(facts),
+                    "answer": answer,
+                    "answer_alt": [],
+                    "facts": [{"text": text, "keep": n == 4} for n, text in enumerate(facts)],
+                    "meta": {"cik": f"{company}", "filing": f"filing-{company}"},
+                }
+                lines.append(json.dumps(record) + "\n")
+        (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return folder

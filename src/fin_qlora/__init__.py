@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 # fin_qlora costs nothing and brings no torch
 _PUBLIC = {
     "Adapter": "inference",
+    "Generated": "inference",
     "Prediction": "inference",
     "load_adapter": "inference",
     "FinSFTConfig": "training",
@@ -26,6 +27,7 @@ __all__ = [
     "FinQloraError",
     "FinSFTConfig",
     "FinSFTTrainer",
+    "Generated",
     "Prediction",
     "PromptContract",
     "Task",
@@ -36,7 +38,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .errors import FinQloraError
-    from .inference import Adapter, Prediction, load_adapter
+    from .inference import Adapter, Generated, Prediction, load_adapter
     from .prompts import PromptContract
     from .tasks import Task
     from .training import FinSFTConfig, FinSFTTrainer, XBRLMultiTaskCollator

@@ -16,11 +16,17 @@ from fin_qlora.files import shipped
 from fin_qlora.inference import load_adapter
 
 
-def launch(output, *flags: str, profile: str = "cpu-ddp-2") -> subprocess.CompletedProcess[str]:
+def launch(
+    output,
+    *flags: str,
+    profile: str = "cpu-ddp-2",
+    module: str = "classification",
+    tasks: tuple[str, ...] = ("synthetic_sentiment",),
+) -> subprocess.CompletedProcess[str]:
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch"),
         *("--config_file", str(shipped("recipes") / "accelerate" / f"{profile}.yaml")),
-        *("-m", "fin_qlora.recipes.classification", "--task", "synthetic_sentiment"),
+        *("-m", f"fin_qlora.recipes.{module}", "--tasks", *tasks),
         *("--load_in_4bit", "true", "--learning_rate", "2e-3", "--max_steps", "4"),
         *("--per_device_train_batch_size", "8", "--cpu_threads", "1"),
         *("--output_dir", str(output), *flags),
@@ -37,11 +43,42 @@ def test_two_processes_leave_one_adapter(tmp_path, small_base, flags):
     assert done.stdout.strip().splitlines()[-1] == str(tmp_path / "run" / "adapter")
     manifest = json.loads((tmp_path / "run" / "adapter" / "manifest.json").read_text("utf-8"))
     assert manifest["configuration"]["world_size"] == 2
-    assert manifest["evaluation"]["rows"] == 300
+    (task,) = manifest["tasks"]
+    assert task["evaluation"]["rows"] == 300
     deepspeed = manifest["configuration"].get("deepspeed", {})
     assert ("zero_optimization" in deepspeed) == bool(flags)
     assert not list((tmp_path / "run").glob("checkpoint-*"))
     load_adapter(tmp_path / "run" / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("module", "tasks"),
+    [
+        ("xbrl", ("xbrl_tag", "xbrl_value")),
+        ("classification", ("synthetic_sentiment", "synthetic_ner")),
+    ],
+)
+def test_several_tasks_on_two_processes_are_told_apart(
+    tmp_path, small_base, xbrl_questions, module, tasks
+):
+    flags = ["--model_name_or_path", str(small_base), "--global_batch_size", "16"]
+    flags += ["--optim", "zero_one_adam", "--logging_steps", "1", "--evaluation_rows", "3"]
+    if module == "xbrl":
+        flags += ["--data_dir", str(xbrl_questions)]
+    done = launch(tmp_path / "run", *flags, module=module, tasks=tasks)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = tmp_path / "run" / "adapter"
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert [one["task"] for one in manifest["tasks"]] == list(tasks)
+    assert all(one["evaluation"]["rows"] == 3 for one in manifest["tasks"])
+    assert manifest["configuration"]["optim"] == "zero_one_adam"
+    assert manifest["configuration"]["evaluation_rows"] == 3
+    assert "global batch 16 = 8 rows x 2 processes x 1 accumulated" in done.stderr
+    told = done.stdout + done.stderr
+    for task in tasks:
+        assert f"{task}: 3 evaluation rows" in done.stderr
+        assert f"loss/{task}" in told or f"{task} " in told
+    assert list(load_adapter(folder).tasks) == list(tasks)
 
 
 def test_processes_that_do_not_find_one_another_are_refused(monkeypatch):

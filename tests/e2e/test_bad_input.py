@@ -81,7 +81,7 @@ def test_a_typo_in_a_recipe_through_accelerate(fin_qlora, tmp_path):
     settings = yaml.safe_load(
         (shipped("recipes") / "classification/tfns-tiny-4bit-r4.yaml").read_text()
     )
-    settings["learning_rte"] = settings.pop("learning_rate")
+    settings["learning_rte"] = 2e-3
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
     process = fin_qlora("train", tmp_path / "mine.yaml", "--output-dir", tmp_path / "out")
     assert process.returncode == 2

@@ -44,10 +44,11 @@ def test_the_evidence_is_whole_and_the_figures_are_its(demo, task):
     folder, found = demo.adapter(task), demo.summary["tasks"][task]
     assert verify_files(folder) == []
     manifest = read_manifest(folder)
-    assert manifest["synthetic"] is True
+    (trained,) = manifest["tasks"]
+    assert trained["synthetic"] is True
     assert manifest["configuration"]["quantization"] == "4bit"
-    assert manifest["evaluation"]["adapter"]["accuracy"] == found["tuned"]
-    assert manifest["evaluation"]["base"]["weighted_f1"] == found["base_f1"]
+    assert trained["evaluation"]["adapter"]["accuracy"] == found["tuned"]
+    assert trained["evaluation"]["base"]["weighted_f1"] == found["base_f1"]
 
 
 def test_recipes_really_run_under_accelerate_launch(demo):

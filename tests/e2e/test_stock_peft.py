@@ -80,7 +80,8 @@ def test_logits_are_those_of_the_trained_model(demo, stock, tmp_path):
     trained = demo.adapter("ner")
     load_adapter(trained, base=tiny_base_path(), verify=True)
     ours = load_adapter(trained, base=tiny_base_path(), quantization="none")
-    (canary, *_) = json.loads((trained / "fin_qlora.json").read_text())["canaries"]
+    (task,) = json.loads((trained / "fin_qlora.json").read_text())["tasks"]
+    (canary, *_) = task["canaries"]
     ids = torch.tensor([ours.contract.prompt(ours.tokenizer, canary["input"])])
     with torch.no_grad():
         expected = ours.model(input_ids=ids).logits

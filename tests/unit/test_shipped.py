@@ -46,13 +46,17 @@ def test_a_recipe_is_a_flat_mapping_without_surprises(path):
 
 
 @each("ds_configs")
-def test_a_deepspeed_configuration_is_bf16_and_complete(path):
+def test_a_deepspeed_configuration_is_what_its_name_says(path):
     configuration = json.loads(path.read_text("utf-8"))
-    assert configuration["bf16"] == {"enabled": True}
-    assert "fp16" not in configuration
-    optimizer, stage, _ = path.stem.split("_", 2)
-    assert stage == f"zero{configuration['zero_optimization']['stage']}"
-    assert optimizer == configuration["optimizer"]["type"].lower()
+    precision = path.stem.rpartition("_")[2]
+    assert configuration[precision] == {"enabled": True}
+    assert len({"bf16", "fp16"} & configuration.keys()) == 1
+    stage, kind = configuration["zero_optimization"]["stage"], configuration["optimizer"]["type"]
+    if kind == "ZeroOneAdam":
+        assert path.stem == f"zero_one_adam_{precision}"
+        assert stage == 0
+    else:
+        assert path.stem == f"{kind.lower()}_zero{stage}_{precision}"
     assert f"`{path.stem}`" in (path.parent / "README.md").read_text("utf-8")
 
 
@@ -71,7 +75,16 @@ def test_the_accelerate_profiles_start_as_many_processes_as_their_names_say():
     }
     started = {
         # MULTI_CPU would start one process, whatever num_processes says
-        name: profile["num_processes"] if profile["distributed_type"] == "MULTI_GPU" else 1
+        name: profile["num_processes"]
+        if profile["distributed_type"] in ("MULTI_GPU", "FSDP", "DEEPSPEED")
+        else 1
         for name, profile in profiles.items()
     }
-    assert started == {"single": 1, "cpu-ddp-2": 2, "gpu-ddp-4": 4}
+    assert started == {
+        "single": 1,
+        "cpu-ddp-2": 2,
+        "gpu-ddp-4": 4,
+        "gpu-ddp-2-nodes": 8,
+        "gpu-fsdp-4": 4,
+        "gpu-zero3-4": 4,
+    }

@@ -94,7 +94,8 @@ class Steps:
         code = launch.run(on_line=self._echo, environment=self.hub.environment)
         if code:
             raise _stopped(f"Fine-tuning for '{task.name}' failed.", code)
-        scores = read_manifest(self._adapter(task))["evaluation"]
+        (trained,) = read_manifest(self._adapter(task))["tasks"]
+        scores = trained["evaluation"]
         return {
             "n": scores["rows"],
             "majority": scores["majority"],

@@ -16,7 +16,7 @@ from .output import HUMAN, Output, OutputOption, table
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from ..evaluation import Evaluation
+    from ..evaluation import AnswerScores, Evaluation, LabelScores
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def evaluate(
         str, typer.Argument(metavar="MODEL", help="Base model or adapter: a folder or ORG/NAME.")
     ],
     task: Annotated[
-        str | None, typer.Option(metavar="NAME", help="An adapter knows its own.")
+        str | None, typer.Option(metavar="NAME", help="An adapter of one task knows its own.")
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The folder that holds the task's files.")
@@ -54,7 +54,10 @@ def evaluate(
     ] = None,
     output: OutputOption = HUMAN,
 ) -> None:
-    """Score every label of every row, and print accuracy and weighted F1 beside the majority's."""
+    """Score every row, and print the figures beside those of always giving the commonest answer.
+
+    Labels are scored by their likelihood; free answers are written, read and compared.
+    """
     if out and out.suffix not in (".json", ".parquet"):
         raise UsageError(f"'{out}' is neither .json nor .parquet.", fix="Choose one for --out.")
     from tqdm import tqdm
@@ -82,6 +85,25 @@ def evaluate(
     _show(found, output)
 
 
+def _further(scores: LabelScores | AnswerScores) -> list[tuple[str, str]]:
+    """Return the figures besides accuracy: F1 of labels; metrics and outcomes of free answers."""
+    from ..evaluation import LabelScores
+
+    majority = f"{scores.majority:.4f}"
+    if isinstance(scores, LabelScores):
+        return [("weighted F1", f"{scores.weighted_f1:.4f}"), ("majority class", majority)]
+    return [
+        ("or rounded", f"{scores.accuracy_when_rounded:.4f}"),
+        *(
+            (name.replace("_f1", "_F1").replace("_", " "), f"{x:.4f}")
+            for name, x in scores.metrics.items()
+        ),
+        ("commonest answer", majority),
+        ("outcomes", ", ".join(f"{name} {n:,}" for name, n in scores.outcomes.items() if n)),
+        ("unfinished", f"{scores.unfinished:,}"),
+    ]
+
+
 def _which_rows(about: Mapping[str, Any]) -> str:
     """Say which rows were scored, so that no look at a few or at trained ones passes for a test."""
     what = "test rows" if about["split"] == "test" else "TRAINING ROWS"
@@ -101,8 +123,7 @@ def _show(found: Evaluation, output: Output) -> None:
         *([("worked examples", str(about["shots"]))] if about["shots"] else []),
         ("rows", f"{scores.n:,}"),
         ("accuracy", f"{scores.accuracy:.4f}"),
-        ("weighted F1", f"{scores.weighted_f1:.4f}"),
-        ("majority class", f"{scores.majority:.4f}"),
+        *_further(scores),
         ("seconds per row", f"{found.seconds_per_example:.4f}"),
     ]
     output.result(

@@ -11,9 +11,8 @@ from pathlib import Path
 from ..evidence.environment import threads_asked
 from ..exits import EXIT_CODE_FILE
 from ..recipes.catalogue import accelerate_profile_path
+from ..recipes.families import module_of
 from .processes import python_module, run_program
-
-MODULE = "fin_qlora.recipes.classification"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +27,16 @@ class Launch:
     profile: str = "single"
 
     def arguments(self) -> list[str]:
-        """Return what follows ``accelerate launch``. Raises UnknownNameError for a profile."""
+        """Return what follows ``accelerate launch``.
+
+        Raises UnknownNameError for a profile, and UsageError for a recipe that names no task.
+        """
         return [
             "--quiet",
             "--config_file",
             str(accelerate_profile_path(self.profile)),
             "-m",
-            MODULE,
+            module_of(self.recipe, self.flags),
             "--config",
             self.recipe,
             *_threads(),

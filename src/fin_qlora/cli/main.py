@@ -13,7 +13,7 @@ from .. import __version__
 from ..errors import UsageError
 from ..exits import run_guarded
 from ..offline import quiet_environment
-from . import data, demo, doctor, evaluate, predict, pull, push, recipes, tasks, train, verify
+from . import data, demo, doctor, evaluate, plan, predict, pull, push, recipes, tasks, train, verify
 from .output import HUMAN, OutputOption, write
 
 _EPILOG = """\b
@@ -48,7 +48,10 @@ app = typer.Typer(
         "max_content_width": 100,
     },
 )
-for _module in (demo, data, train, evaluate, predict, push, pull, verify, recipes, tasks, doctor):
+for _module in (
+    *(demo, data, plan, train, evaluate, predict),
+    *(push, pull, verify, recipes, tasks, doctor),
+):
     _module.register(app)
 
 

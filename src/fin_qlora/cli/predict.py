@@ -1,4 +1,4 @@
-"""``fin-qlora predict``: labels for texts."""
+"""``fin-qlora predict``: labels or answers for texts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
 from ..errors import DataError, EmptyDatasetError, MissingFileError, UsageError
 from .output import HUMAN, OutputOption
 
+if TYPE_CHECKING:
+    from ..inference import Adapter
+
 Input = str | Mapping[str, Any]
+
+#: Width of the column of free answers; longer ones push the text aside.
+_ANSWER = 24
 
 #: Rows scored together; the first ones are printed when these are done.
 BATCH = 32
@@ -24,7 +30,7 @@ BATCH = 32
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("predict", short_help="Label texts.")(predict)
+    app.command("predict", short_help="Label texts, answer questions.")(predict)
 
 
 def predict(
@@ -40,13 +46,19 @@ def predict(
             metavar="FILE", help=".txt (one a line), .jsonl, or .csv with the prompt's columns."
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Which task; else a row's own field 'task', or the only one."
+        ),
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
     quantization: Annotated[
         Literal["auto", "4bit", "8bit", "none"], typer.Option(help="How to load the base.")
     ] = "auto",
     output: OutputOption = HUMAN,
 ) -> None:
-    """Print the label of every text and how probable it is; JSON is one object a line."""
+    """Print the label of every text and how probable it is, or the answer; JSON is one a line."""
     inputs = _inputs(texts or [], file)
     first = next(inputs, None)
     if first is None:
@@ -55,17 +67,47 @@ def predict(
 
     output.note(f"Loading {adapter}")
     loaded = load_adapter(adapter, revision=revision, quantization=quantization)
-    width = max(map(len, loaded.contract.labels))
+    width = _width(loaded)
+    free = any(contract.grammar != "label" for contract in loaded.tasks.values())
     if output.format == "human":
-        output.line({}, human=f"{'LABEL':<{width}}  SCORE  TEXT", quiet="")
+        output.line({}, human=f"{'ANSWER' if free else 'LABEL':<{width}}  SCORE  TEXT", quiet="")
     rows = itertools.chain([first], inputs)
     while batch := list(itertools.islice(rows, BATCH)):
-        for row, found in zip(batch, loaded.predict(batch), strict=True):
+        for row, found in zip(batch, _answers(loaded, batch, task=task), strict=True):
+            answer = " ".join(found["label" if "label" in found else "answer"].split())
+            score = f"{found['score']:.3f}" if "score" in found else ""
             output.line(
-                {"input": row, "label": found.label, "score": found.score, "scores": found.scores},
-                human=f"{found.label:<{width}}  {found.score:.3f}  {_one_line(row)}",
-                quiet=found.label,
+                {"input": row, **found},
+                human=f"{answer:<{width}}  {score:5}  {_one_line(row)}",
+                quiet=answer,
             )
+
+
+def _width(loaded: Adapter) -> int:
+    """Return the width of the first column: of labels the longest, of answers some."""
+    contracts = loaded.tasks.values()
+    return max(max(map(len, contract.labels), default=_ANSWER) for contract in contracts)
+
+
+def _answers(loaded: Adapter, batch: list[Input], *, task: str | None) -> list[dict[str, Any]]:
+    """Return what the adapter says of each row: labels are scored, free answers written."""
+    names = [loaded.task_of(row, task=task) for row in batch]
+    free = [loaded.tasks[name].grammar != "label" for name in names]
+    labelled = [row for row, is_free in zip(batch, free, strict=True) if not is_free]
+    asked = [row for row, is_free in zip(batch, free, strict=True) if is_free]
+    predicted = iter(loaded.predict(labelled, task=task) if labelled else ())
+    written = iter(loaded.generate(asked, task=task) if asked else ())
+    found: list[dict[str, Any]] = []
+    for name, is_free in zip(names, free, strict=True):
+        of_task = {"task": name} if len(loaded.tasks) > 1 else {}
+        if is_free:
+            one = next(written)
+            found.append({**of_task, "answer": one.text, "finished": one.finished})
+        else:
+            each = next(predicted)
+            scores = {"label": each.label, "score": each.score, "scores": each.scores}
+            found.append({**of_task, **scores})
+    return found
 
 
 def _inputs(texts: list[str], file: Path | None) -> Iterator[Input]:
@@ -123,5 +165,7 @@ def _one_line(row: Input) -> str:
     if isinstance(row, str):
         return " ".join(row.split())
     text = " ".join(str(row.get("text", "")).split())
-    rest = [f"{name}={value}" for name, value in row.items() if name not in ("text", "label")]
+    rest = [
+        f"{name}={value}" for name, value in row.items() if name not in ("text", "label", "task")
+    ]
     return f"{text}  [{', '.join(rest)}]" if rest else text

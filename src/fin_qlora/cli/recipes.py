@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from ..errors import UsageError
 from ..files import write_text
@@ -15,6 +17,7 @@ from ..recipes.catalogue import (
     recipe_names,
     recipe_path,
 )
+from ..recipes.settings import read_settings
 from .output import HUMAN, OutputOption, table
 
 _PROFILES = "accelerate/"
@@ -47,9 +50,9 @@ def ls(output: OutputOption = HUMAN) -> None:
 
 
 def show(name: Name, output: OutputOption = HUMAN) -> None:
-    """Print a recipe."""
+    """Print a recipe's settings, with those of the recipes that it extends."""
     path = _path(name)
-    text = path.read_text(encoding="utf-8").rstrip("\n")
+    text = _text(name, path).rstrip("\n")
     output.result({"name": name, "path": str(path), "text": text}, human=text, quiet=text)
 
 
@@ -61,13 +64,13 @@ def copy(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     output: OutputOption = HUMAN,
 ) -> None:
-    """Copy a recipe, to be changed and given to `fin-qlora train`."""
+    """Copy a recipe with all its settings, to be changed and given to `fin-qlora train`."""
     source = _path(name)
     place = target or Path(source.name)
     place = place / source.name if place.is_dir() else place
     if place.exists() and not force:
         raise UsageError(f"'{place}' exists.", fix="Give another name, or pass --force.")
-    write_text(place, source.read_text(encoding="utf-8"))
+    write_text(place, _text(name, source))
     output.result({"path": str(place)}, human=f"Wrote {place}", quiet=str(place))
 
 
@@ -75,6 +78,16 @@ def _path(name: str) -> Path:
     if name.startswith(_PROFILES):
         return accelerate_profile_path(name.removeprefix(_PROFILES))
     return recipe_path(name)
+
+
+def _text(name: str, path: Path) -> str:
+    """Return a file as it is, or where it extends another one its head and all settings."""
+    text = path.read_text(encoding="utf-8")
+    if name.startswith(_PROFILES) or "extends" not in yaml.safe_load(text):
+        return text
+    head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True))
+    settings = yaml.safe_dump(read_settings(path), sort_keys=False, default_flow_style=None)
+    return "".join(head) + settings
 
 
 def _about(path: Path) -> str:

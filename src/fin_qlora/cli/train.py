@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 
 from ..errors import UsageError
 from ..recipes.catalogue import recipe_path
+from .flags import snake_case
 from .launch import Launch
 from .output import HUMAN, Output, OutputOption, tell
 from .processes import as_typed
@@ -81,7 +82,7 @@ def train(
             f"'{recipe}' comes before the recipe.", fix="Write: fin-qlora train RECIPE [FLAGS]."
         )
     recipe_path(recipe)
-    flags = [*map(_snake_case, context.args), *(["--dry_run", "true"] if dry_run else [])]
+    flags = [*map(snake_case, context.args), *(["--dry_run", "true"] if dry_run else [])]
     launch = Launch(recipe=recipe, flags=flags, profile=accelerate)
     output.note(f"$ {as_typed(launch.typed())}")
     printed: list[str] = []
@@ -111,14 +112,6 @@ def _show(printed: list[str], output: Output, *, dry_run: bool) -> None:
     from ..evidence import read_manifest
 
     manifest = read_manifest(folder)
-    result = {name: manifest[name] for name in ("task", "evaluation", "cost")}
-    result["adapter"] = str(folder)
+    scores = {task["task"]: task["evaluation"] for task in manifest["tasks"]}
+    result = {"evaluation": scores, "cost": manifest["cost"], "adapter": str(folder)}
     output.result(result, human=str(folder), quiet=str(folder))
-
-
-def _snake_case(argument: str) -> str:
-    """Spell a flag as recipes do; values stay as they are."""
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value

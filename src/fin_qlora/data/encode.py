@@ -134,7 +134,8 @@ def encode_rows(
         rows: each with the contract's fields and its answer in ``label``.
         max_length: tokens that prompt and answer may have together; None for any number.
         on_overlong: what to do with a longer row: ``raise`` refuses the set, ``drop`` leaves the
-            row out and counts it, ``shorten`` needs a contract that shortens to ``max_length``.
+            row out and counts it, ``shorten`` needs a contract that shortens to ``max_length``,
+            ``shorten_or_drop`` too, and leaves out the rows that cannot be shortened enough.
         cache: where the ids of the same rows, contract and tokenizer are looked up and left.
         progress: called with the number of rows done after each batch.
 
@@ -147,7 +148,7 @@ def encode_rows(
         raise EmptyDatasetError("There is no row to encode.", fix="Check the data files.")
     if on_overlong != "raise" and max_length is None:
         raise UsageError(f"on_overlong is {on_overlong} without max_length.", fix="Set both.")
-    if on_overlong == "shorten" and contract.shorten_to != max_length:
+    if "shorten" in on_overlong and contract.shorten_to != max_length:
         raise UsageError(
             f"Rows are to be shortened to {max_length} tokens, but the prompt contract shortens "
             f"to {contract.shorten_to}.",
@@ -157,13 +158,19 @@ def encode_rows(
     table = cache.read(key, COLUMNS) if cache and key else None
     if table is None or len(table) != len(rows):
         with _collector_paused():
-            table = _encoded(rows, contract=contract, tokenizer=tokenizer, progress=progress)
+            table = _encoded(
+                rows,
+                contract=contract,
+                tokenizer=tokenizer,
+                leave=on_overlong == "shorten_or_drop",
+                progress=progress,
+            )
         if cache and key:
             cache.write(key, table)
     encoded = EncodedRows(columns=table, given=len(rows))
     if max_length is None or encoded.longest <= max_length:
         return encoded
-    if on_overlong != "drop":
+    if "drop" not in on_overlong:
         raise _too_long(rows, encoded, max_length)
     fitting = EncodedRows(
         columns=table.filter(pyarrow.array(encoded.lengths <= max_length)), given=len(rows)
@@ -181,6 +188,7 @@ def _encoded(
     *,
     contract: PromptContract,
     tokenizer: PreTrainedTokenizerBase,
+    leave: bool,
     progress: Progress | None,
 ) -> pyarrow.Table:
     room = contract.answer_room(tokenizer)
@@ -191,7 +199,7 @@ def _encoded(
         gold = [contract.gold(row) for row in batch]
         new = list(dict.fromkeys(text for text in gold if text not in answers))
         answers.update(zip(new, contract.answers(tokenizer, new), strict=True))
-        fitted = contract.fitted(tokenizer, batch, first=start + 1)
+        fitted = contract.fitted(tokenizer, batch, first=start + 1, leave=leave)
         if contract.shorten_to is not None:
             _check_room(gold, answers, room=room, first=start)
         batches.append(

@@ -201,11 +201,18 @@ class PromptContract:
         return [one.ids for one in self.fitted(tokenizer, rows)]
 
     def fitted(
-        self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row | str], *, first: int = 1
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Sequence[Row | str],
+        *,
+        first: int = 1,
+        leave: bool = False,
     ) -> list[Fitted]:
         """Return the prompt of each row, shortened where the contract says so, and what was cut.
 
-        ``first`` is the number of the first row, for messages.
+        Args:
+            first: the number of the first row, for messages.
+            leave: return a prompt that cannot be shortened enough as it is.
         """
         encoder = self.encoder(tokenizer)
         questions = [self.question(row) for row in rows]
@@ -213,7 +220,9 @@ class PromptContract:
         if self.shorten_to is None:
             return whole
         room = self.shorten_to - self.answer_room(tokenizer)
-        return fit(whole, rows, encoder=encoder, ask=self.question, room=room, first=first)
+        return fit(
+            whole, rows, encoder=encoder, ask=self.question, room=room, first=first, leave=leave
+        )
 
     def answer_room(self, tokenizer: PreTrainedTokenizerBase) -> int:
         """Return the tokens that an answer may have, its end token included.

@@ -39,6 +39,7 @@ def fit(
     ask: Callable[[Row | str], Question],
     room: int,
     first: int,
+    leave: bool = False,
 ) -> list[Fitted]:
     """Return the prompts with those of more than ``room`` tokens shortened.
 
@@ -46,9 +47,10 @@ def fit(
         whole: the prompts as they are.
         ask: returns the question about a row.
         first: number of the first row, for messages.
+        leave: return a prompt that cannot be shortened enough as it is.
 
     Raises:
-        TruncatedAnswerError: instruction and question alone do not leave room for the input.
+        TruncatedAnswerError: what must stay in a row does not fit, and ``leave`` is False.
     """
     result = list(whole)
     searches: dict[int, Search] = {}
@@ -64,7 +66,10 @@ def fit(
             text = next(search) if tokens is None else search.send(tokens)
         except StopIteration as end:
             pending.pop(number, None)
-            result[number] = _finished(end.value, whole[number], number=first + number, room=room)
+            if end.value is not None or not leave:
+                result[number] = _finished(
+                    end.value, whole[number], number=first + number, room=room
+                )
         else:
             pending[number] = ask(_with_text(rows[number], text))
 
@@ -109,6 +114,6 @@ def _finished(found: Shortened | None, whole: Fitted, *, number: int, room: int)
         raise TruncatedAnswerError(
             f"Row {number} has a prompt of {len(whole.ids)} tokens and cannot be shortened to "
             f"the {room} that are left beside the answer.",
-            fix="Raise max_length, use fewer shots, or set on_overlong to drop.",
+            fix="Raise max_length, use fewer shots, or set on_overlong to shorten_or_drop.",
         )
     return Fitted(ids=whole.ids, cut_facts=found.facts, text=found.text, removed=found.removed)

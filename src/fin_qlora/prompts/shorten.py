@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ..errors import ContractError
 
-OnOverlong = Literal["raise", "shorten", "drop"]
+OnOverlong = Literal["raise", "shorten", "drop", "shorten_or_drop"]
 
 #: Stands where text was taken out of the middle.
 MARK = "[...]"

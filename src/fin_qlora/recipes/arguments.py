@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import typing
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from trl import ModelConfig, TrlParser
 
 from ..errors import UsageError, nearest
@@ -18,15 +18,19 @@ from ..prompts import Form, OnOverlong
 from ..training import FinSFTConfig
 from .catalogue import recipe_path
 from .refused import refuse
+from .settings import read_settings
 
 
 @dataclass
-class ClassificationArguments:
+class RunArguments:
     """What is trained on and how it is asked; training and model settings are TRL's own."""
 
     task: str = field(default="", metadata={"help": "Name of the task; see `fin-qlora tasks ls`."})
+    tasks: list[str] | None = field(
+        default=None, metadata={"help": "Names of several tasks that one adapter learns together."}
+    )
     data_dir: str | None = field(
-        default=None, metadata={"help": "Folder that holds the task's files."}
+        default=None, metadata={"help": "Folder that holds the files of all tasks."}
     )
     form: Form = field(
         default="plain", metadata={"help": "Prompt form: plain (the paper's) or chat."}
@@ -37,11 +41,15 @@ class ClassificationArguments:
     shots_seed: int = field(default=0, metadata={"help": "Seed by which they are drawn."})
     on_overlong: OnOverlong = field(
         default="raise",
-        metadata={"help": "A row longer than max_length: raise, shorten its input, or drop it."},
+        metadata={"help": "A row longer than max_length: raise, shorten, drop or shorten_or_drop."},
     )
     synthetic_seed: int = field(default=0, metadata={"help": "Seed of generated data."})
     evaluation_batch_size: int = field(
         default=32, metadata={"help": "Rows in one forward pass of the evaluation."}
+    )
+    evaluation_rows: int | None = field(
+        default=None,
+        metadata={"help": "Evaluate at most so many rows of each task; all where it is not set."},
     )
     cpu_threads: int = field(
         default=0,
@@ -52,6 +60,28 @@ class ClassificationArguments:
     dry_run: bool = field(
         default=False, metadata={"help": "Check every row, print the plan, train nothing."}
     )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tasks, str):
+            raise UsageError(f"tasks is '{self.tasks}'.", fix=f"Write a list: [{self.tasks}].")
+        if self.task and self.tasks:
+            raise UsageError(
+                f"task is '{self.task}', and tasks are {', '.join(self.tasks)}.",
+                fix="Set one of them.",
+            )
+        names = self.task_names
+        if len(set(names)) < len(names):
+            raise UsageError(f"The tasks {', '.join(names)} name one twice.", fix="Name each once.")
+        if self.evaluation_rows is not None and self.evaluation_rows < 1:
+            raise UsageError(
+                f"evaluation_rows is {self.evaluation_rows}.",
+                fix="Use 1 or more, or leave it out to evaluate every row.",
+            )
+
+    @property
+    def task_names(self) -> list[str]:
+        """The names of the task, or of all tasks, that are trained."""
+        return list(self.tasks) if self.tasks else [self.task] if self.task else []
 
 
 @dataclass
@@ -101,7 +131,7 @@ class BaseArguments(ModelConfig):
         return "4bit" if self.use_bnb_nested_quant else "4bit-single"
 
 
-Arguments = tuple[ClassificationArguments, FinSFTConfig, BaseArguments]
+Arguments = tuple[RunArguments, FinSFTConfig, BaseArguments]
 
 
 class _Parser(TrlParser):
@@ -120,33 +150,51 @@ def parse(arguments: list[str] | None = None) -> Arguments:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     given = [part for item in given for part in _split_config(item)]
-    parser = _Parser((ClassificationArguments, FinSFTConfig, BaseArguments), allow_abbrev=False)
+    parser = _Parser((RunArguments, FinSFTConfig, BaseArguments), allow_abbrev=False)
     known = {action.dest for action in parser._actions} - {"help"}
     _check_flags(given, known)
-    name = ""
-    if "--config" in given:
-        at = given.index("--config") + 1
-        if at == len(given):
-            raise UsageError("--config needs a recipe.", fix="See `fin-qlora recipes ls`.")
-        path = recipe_path(given[at])
-        given[at] = str(path)
-        name = path.stem
-        _check_recipe(path, known)
+    given, recipe = _without_config(given)
+    if recipe:
+        settings = read_settings(recipe)
+        _check_settings(settings, known, place=recipe)
+        os.environ.update({key: str(value) for key, value in settings.pop("env", {}).items()})
+        parser.set_defaults_with_config(**_without_tasks(settings, given))
     try:
-        *parsed, stray = parser.parse_args_and_config(given, return_remaining_strings=True)
+        *parsed, stray = parser.parse_args_into_dataclasses(given, return_remaining_strings=True)
     except (ValueError, TypeError) as error:
         raise UsageError(f"The settings do not fit: {str(error).splitlines()[0]}") from error
     if stray:
         raise UsageError(f"'{stray[0]}' belongs to no flag.", fix="Write --FLAG VALUE.")
     run, training, base = parsed
     refuse((training, base))
-    if not run.task:
+    if not run.task_names:
         raise UsageError("No task is named.", fix="Set `task:` in the recipe or pass --task.")
     if training.output_dir in (None, "trainer_output"):
-        training.output_dir = str(Path("runs") / (name or run.task))
+        name = recipe_path(recipe).stem if recipe else "-".join(run.task_names)
+        training.output_dir = str(Path("runs") / name)
     if str(training.resume_from_checkpoint).lower() in ("true", "false"):
         training.resume_from_checkpoint = str(training.resume_from_checkpoint).lower() == "true"
     return run, training, base
+
+
+def _without_config(given: list[str]) -> tuple[list[str], str]:
+    """Return the flags without ``--config RECIPE``, and the recipe; empty where none is named."""
+    if "--config" not in given:
+        return given, ""
+    if given.count("--config") > 1:
+        raise UsageError("--config is given twice.", fix="A recipe extends another by `extends:`.")
+    at = given.index("--config")
+    if at + 1 == len(given):
+        raise UsageError("--config needs a recipe.", fix="See `fin-qlora recipes ls`.")
+    return given[:at] + given[at + 2 :], given[at + 1]
+
+
+def _without_tasks(settings: dict[str, Any], given: list[str]) -> dict[str, Any]:
+    """Return what of a recipe holds beside the flags: ``--task`` takes its ``tasks`` back."""
+    flags = {item.split("=", 1)[0] for item in given}
+    if flags.isdisjoint(("--task", "--tasks")):
+        return settings
+    return {key: value for key, value in settings.items() if key not in ("task", "tasks")}
 
 
 def _split_config(item: str) -> list[str]:
@@ -178,26 +226,21 @@ def _is_negated(flag: str, known: set[str]) -> bool:
     return flag.startswith("no_") and flag.removeprefix("no_") in known
 
 
-def _check_recipe(path: Path, known: set[str]) -> None:
-    try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        first = str(error).splitlines()
-        raise UsageError(f"'{path}' is not valid YAML: {'; '.join(first[:3])}") from error
-    if not isinstance(recipe, dict):
-        raise UsageError(f"'{path}' holds no settings.", fix="Write `key: value` lines.")
+def _check_settings(settings: dict[str, Any], known: set[str], *, place: str) -> None:
     types = _types()
-    for key, value in recipe.items():
+    for key, value in settings.items():
         if key == "env":
+            if not isinstance(value, dict):
+                raise UsageError(f"'{place}' sets 'env' to no mapping.", fix="Write NAME: value.")
             continue
         if key not in known:
             raise UsageError(
-                f"'{path}' sets '{key}', which does not exist.", fix=_did_you_mean(key, known, "")
+                f"'{place}' sets '{key}', which does not exist.", fix=_did_you_mean(key, known, "")
             )
         takes_bool = bool in types.get(key, {bool}) or key == "resume_from_checkpoint"
         if isinstance(value, bool) and not takes_bool:
             raise UsageError(
-                f"'{path}' sets '{key}' to {str(value).lower()}, but it takes no yes or no.",
+                f"'{place}' sets '{key}' to {str(value).lower()}, but it takes no yes or no.",
                 fix=f'YAML reads a bare no, off or yes as that; quote it: {key}: "no".',
             )
 
@@ -205,7 +248,7 @@ def _check_recipe(path: Path, known: set[str]) -> None:
 def _types() -> dict[str, set[Any]]:
     """Return for each setting the plain types that it takes; empty where anything may do."""
     found: dict[str, set[Any]] = {}
-    for kind in (ClassificationArguments, FinSFTConfig, BaseArguments):
+    for kind in (RunArguments, FinSFTConfig, BaseArguments):
         hints = typing.get_type_hints(kind)
         for one in fields(kind):
             hint = hints[one.name]

@@ -25,7 +25,6 @@ REFUSED = {
     "prediction_loss_only": _EVALUATION,
     "per_device_eval_batch_size": "Its name here is evaluation_batch_size.",
     "dtype": "The base is computed in bfloat16.",
-    "bnb_4bit_quant_storage": "It is for sharding the base over GPUs, which is not done here.",
     "trust_remote_code": "Code that comes with a model is never run.",
     "model_init_kwargs": "The base is loaded as the other settings say.",
     "lora_task_type": "The base answers in words: it is always CAUSAL_LM.",

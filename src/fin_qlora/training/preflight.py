@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow
+
 from ..data.encode import EncodedRows, encode_rows
 from ..data.encode_cache import EncodedCache
-from ..data.table import Table, read_split, without_rows_of
-from ..errors import ContractError, DiskFullError, UnknownLabelError, UsageError
+from ..data.joint import read_together
+from ..data.table import Table
+from ..errors import DiskFullError, UnknownLabelError, UsageError
 from ..models.base import BaseIdentity, load_tokenizer, locate_base
 from ..prompts import OnOverlong, PromptContract, choose_shots, without_shots
 from ..tasks import Task
+from .recheck import check_gold, check_labels_and_stop, check_trained_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,18 +30,20 @@ ROOM = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preflight:
-    """What passed: the rows as they will be trained on, and the base that they were encoded for."""
+class TaskPreflight:
+    """One task's rows as they will be trained and evaluated on, and the prompt that asks them."""
 
     task: Task
     contract: PromptContract
-    base: BaseIdentity
-    base_folder: Path
-    tokenizer: PreTrainedTokenizerBase
     train: Table
     held_out: Table
     encoded: EncodedRows
     encoded_held_out: EncodedRows
+
+    @property
+    def name(self) -> str:
+        """Return the task's name."""
+        return self.task.name
 
     @property
     def shortened(self) -> dict[str, dict[str, int]]:
@@ -51,10 +58,11 @@ class Preflight:
         return {
             "task": self.task.name,
             "synthetic": self.task.synthetic,
-            "base": self.base.to_dict(),
+            "licence": self.task.licence.name,
+            "noncommercial": self.task.licence.noncommercial,
             "contract_digest": self.contract.digest,
-            "train": _table_report(self.train),
-            "evaluation": _table_report(self.held_out),
+            "train": _table_report(self.train, self.task),
+            "evaluation": _table_report(self.held_out, self.task),
             "longest_row_tokens": self.encoded.longest,
             "mean_row_tokens": round(self.encoded.mean_length, 1),
             "trained_tokens": self.encoded.trained_tokens,
@@ -63,9 +71,57 @@ class Preflight:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """What passed: the rows of every task, and the base that they were encoded for."""
+
+    tasks: tuple[TaskPreflight, ...]
+    base: BaseIdentity
+    base_folder: Path
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def rows(self) -> int:
+        """Return the number of training rows of all tasks."""
+        return sum(len(one.train.rows) for one in self.tasks)
+
+    @property
+    def positions(self) -> int | None:
+        """Return the number of tokens that the base was made for, where its config.json says so."""
+        config = json.loads((self.base_folder / "config.json").read_text(encoding="utf-8"))
+        found = config.get("max_position_embeddings")
+        return found if isinstance(found, int) else None
+
+    def training_columns(self) -> dict[str, Any]:
+        """Return ``input_ids``, ``labels`` (-100 on the prompt) and ``task`` of all training rows.
+
+        They are Arrow columns, one line a row, task after task. A single task is not named.
+        """
+        parts = [one.encoded.training_columns() for one in self.tasks]
+        if len(parts) == 1:
+            return parts[0]
+        names = [pyarrow.repeat(one.name, len(one.train.rows)) for one in self.tasks]
+        return {
+            **{name: pyarrow.chunked_array([part[name] for part in parts]) for name in parts[0]},
+            "task": pyarrow.chunked_array(names),
+        }
+
+    def origin(self) -> dict[str, str]:
+        """Return what a checkpoint must share with this run: name -> digest."""
+        found = {f"the prompt contract of {one.name}": one.contract.digest for one in self.tasks}
+        return found | {"the base": str(self.base.digest)}
+
+    def report(self) -> dict[str, Any]:
+        """Return what a person wants to read before pressing go, as JSON values."""
+        return {
+            "base": self.base.to_dict(),
+            "base_positions": self.positions,
+            "tasks": [one.report() for one in self.tasks],
+        }
+
+
 def run_preflight(
-    task: Task,
-    contract: PromptContract,
+    asked: Sequence[tuple[Task, PromptContract]],
     *,
     base: str,
     base_revision: str | None,
@@ -75,43 +131,48 @@ def run_preflight(
     on_overlong: OnOverlong = "raise",
     shots: int = 0,
     shots_seed: int = 0,
+    evaluation_rows: int | None = None,
     cache: EncodedCache | None = None,
+    weights: bool = True,
 ) -> Preflight:
     """Read and encode all rows for a base; raise at the first thing that would train wrong.
 
     Args:
-        contract: as the task gives it; the one in the result also holds what follows.
+        asked: each task with its contract, as the task gives it; the contracts in the result also
+            hold what follows.
         on_overlong: what to do with a row of more than ``max_length`` tokens.
         shots: worked examples in every prompt, drawn from the training rows by ``shots_seed``;
             these rows are not trained on.
+        evaluation_rows: at most so many rows of each task are evaluated, evenly spread over its
+            evaluation rows; none of the others is trained on either.
         cache: where encoded rows are kept between runs.
+        weights: False where the base's tokenizer and config.json are enough.
 
     Raises:
         DataError and its kinds: what is wrong with which row, and what to do.
     """
-    held_out = read_split(task, "test", data_dir=data_dir, seed=synthetic_seed)
-    train = without_rows_of(
-        read_split(task, "train", data_dir=data_dir, seed=synthetic_seed), held_out, task=task
-    )
-    if shots:
-        chosen = choose_shots(contract, train.rows, count=shots, seed=shots_seed)
-        contract = replace(contract, shots=chosen)
-        train = _with_rows(train, without_shots(contract, train.rows), "is a shot in the prompt")
-    if on_overlong == "shorten":
-        if max_length is None:
-            raise UsageError("on_overlong is shorten without max_length.", fix="Set both.")
-        contract = replace(contract, shorten_to=max_length)
-    missing = set(task.label_names) - {row["label"] for row in train.rows}
-    if missing:
-        raise UnknownLabelError(
-            f"No training row has the label {sorted(missing)}.",
-            fix=f"Task '{task.name}' needs rows of every label.",
-        )
-    folder, identity = locate_base(base, revision=base_revision)
+    tables = read_together([task for task, _ in asked], data_dir=data_dir, seed=synthetic_seed)
+    prepared = []
+    for (task, contract), (train, held_out) in zip(asked, tables, strict=True):
+        if shots:
+            chosen = choose_shots(contract, train.rows, count=shots, seed=shots_seed)
+            contract = replace(contract, shots=chosen)
+            rows = without_shots(contract, train.rows)
+            train = _with_rows(train, rows, "is a shot in the prompt")
+        if "shorten" in on_overlong:
+            if max_length is None:
+                raise UsageError(
+                    f"on_overlong is {on_overlong} without max_length.", fix="Set both."
+                )
+            contract = replace(contract, shorten_to=max_length)
+        _check_every_label(task, train)
+        check_gold(task, train.rows, split="train")
+        check_gold(task, held_out.rows, split="evaluation")
+        prepared.append((task, contract, train, held_out))
+    folder, identity = locate_base(base, revision=base_revision, weights=weights)
     tokenizer = load_tokenizer(folder)
-    _check_answers(contract, tokenizer, folder)
 
-    def encode(table: Table) -> tuple[Table, EncodedRows]:
+    def encode(task: Task, contract: PromptContract, table: Table) -> tuple[Table, EncodedRows]:
         encoded = encode_rows(
             table.rows,
             contract=contract,
@@ -121,27 +182,35 @@ def run_preflight(
             cache=cache,
         )
         fitting = [table.rows[i] for i in encoded.kept] if encoded.dropped else table.rows
-        return _with_rows(table, fitting, f"longer than {max_length} tokens"), encoded
+        table = _with_rows(table, fitting, f"longer than {max_length} tokens")
+        check_trained_tokens(
+            encoded.training_columns(),
+            table.rows,
+            task=task,
+            contract=contract,
+            tokenizer=tokenizer,
+            max_length=max_length,
+        )
+        return table, encoded
 
-    train, encoded = encode(train)
-    held_out, encoded_held_out = encode(held_out)
-    return Preflight(
-        task=task,
-        contract=contract,
-        base=identity,
-        base_folder=folder,
-        tokenizer=tokenizer,
-        train=train,
-        held_out=held_out,
-        encoded=encoded,
-        encoded_held_out=encoded_held_out,
-    )
-
-
-def _with_rows(table: Table, rows: list[dict[str, str]], reason: str) -> Table:
-    """Return the table with fewer rows, those that are gone counted under ``reason``."""
-    gone = len(table.rows) - len(rows)
-    return replace(table, rows=rows, dropped=table.dropped | {reason: gone}) if gone else table
+    checked = []
+    for task, contract, train, held_out in prepared:
+        check_labels_and_stop(contract, tokenizer, folder)
+        train, encoded = encode(task, contract, train)
+        held_out, encoded_held_out = encode(task, contract, held_out)
+        if evaluation_rows is not None:
+            held_out, encoded_held_out = _at_most(evaluation_rows, held_out, encoded_held_out)
+        checked.append(
+            TaskPreflight(
+                task=task,
+                contract=contract,
+                train=train,
+                held_out=held_out,
+                encoded=encoded,
+                encoded_held_out=encoded_held_out,
+            )
+        )
+    return Preflight(tasks=tuple(checked), base=identity, base_folder=folder, tokenizer=tokenizer)
 
 
 def require_space(folder: Path, needed: int) -> None:
@@ -164,39 +233,43 @@ def room_for(trained: int = 0) -> int:
     return ROOM + 16 * trained
 
 
-def _check_answers(
-    contract: PromptContract, tokenizer: PreTrainedTokenizerBase, folder: Path
-) -> None:
-    answers = contract.answers(tokenizer, contract.labels)
-    for label, ids in zip(contract.labels, answers, strict=True):
-        if contract.decode(tokenizer, ids) != label:
-            raise ContractError(
-                f"The tokenizer cannot write the label '{label}': it reads it back as "
-                f"{tokenizer.decode(ids[:-1])!r}.",
-                fix="Use another base, or another word for the label.",
-            )
-    if len(set(map(tuple, answers))) < len(answers):
-        raise ContractError("Two labels have the same token ids.")
-    settings = folder / "generation_config.json"
-    stops: set[int] = set()
-    if settings.is_file():
-        named = json.loads(settings.read_text(encoding="utf-8")).get("eos_token_id")
-        stops = {named} if isinstance(named, int) else set(named or ())
-    end = contract.stop_tokens(tokenizer, also=stops)[0]
-    if stops and end not in stops:
-        raise ContractError(
-            f"Answers would end in {tokenizer.convert_ids_to_tokens(end)!r}, but the base's "
-            "generation_config.json does not stop there.",
-            fix="Add its id to eos_token_id, or use the other prompt form.",
+def _at_most(count: int, table: Table, encoded: EncodedRows) -> tuple[Table, EncodedRows]:
+    """Return at most ``count`` rows, evenly spread over all of them, in their order."""
+    given = len(table.rows)
+    if count >= given:
+        return table, encoded
+    chosen = [number * given // count for number in range(count)]
+    rows = [table.rows[number] for number in chosen]
+    return (
+        _with_rows(table, rows, f"beyond evaluation_rows={count}"),
+        EncodedRows(columns=encoded.columns.take(chosen), given=count),
+    )
+
+
+def _check_every_label(task: Task, train: Table) -> None:
+    missing = set(task.label_names) - {row["label"] for row in train.rows}
+    if missing:
+        raise UnknownLabelError(
+            f"No training row has the label {sorted(missing)}.",
+            fix=f"Task '{task.name}' needs rows of every label.",
         )
 
 
-def _table_report(table: Table) -> dict[str, Any]:
+def _with_rows(table: Table, rows: list[dict[str, str]], reason: str) -> Table:
+    """Return the table with fewer rows, those that are gone counted under ``reason``."""
+    gone = len(table.rows) - len(rows)
+    return replace(table, rows=rows, dropped=table.dropped | {reason: gone}) if gone else table
+
+
+def _table_report(table: Table, task: Task) -> dict[str, Any]:
+    """Return the figures of a split; of free answers only how many different ones there are."""
+    counts = Counter(row["label"] for row in table.rows)
+    answers = {"labels": dict(sorted(counts.items()))} if task.labels else {"answers": len(counts)}
     return {
         "file": table.file.path,
         "sha256": table.file.sha256,
         "rows": len(table.rows),
         "partial_file": table.file.partial,
         "dropped": table.dropped,
-        "labels": dict(sorted(Counter(row["label"] for row in table.rows).items())),
+        **answers,
     }

@@ -2,20 +2,20 @@
 
 import json
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 
 from fin_qlora import evaluation
+from fin_qlora.evaluation import AnswerScores, LabelScores
 
 
 @dataclass
 class Found:
     task: str = "tfns"
     seconds_per_example: float = 0.01
-    scores: SimpleNamespace = field(
-        default_factory=lambda: SimpleNamespace(
-            n=1234, accuracy=0.8, weighted_f1=0.79, majority=0.65
+    scores: LabelScores | AnswerScores = field(
+        default_factory=lambda: LabelScores(
+            n=1234, accuracy=0.8, weighted_f1=0.79, majority=0.65, confusion={}
         )
     )
 
@@ -61,6 +61,31 @@ def test_scores_in_every_format(fin_qlora, asked):
     assert (asked["reference"], asked["limit"], asked["split"]) == ("a/b", 5, "test")
     assert json.loads(fin_qlora("evaluate", "a/b", "--format", "json").out)["n"] == 1234
     assert fin_qlora("evaluate", "a/b", "--format", "quiet").out == "0.8000\n"
+
+
+def test_free_answers_are_told_by_what_became_of_them(fin_qlora, asked, monkeypatch):
+    outcomes = {"exact": 5, "rounded": 1, "scale": 2, "sign": 0, "wrong": 0, "none": 2}
+    scores = AnswerScores(
+        n=10,
+        accuracy=0.5,
+        majority=0.1,
+        outcomes=outcomes,
+        unfinished=1,
+        metrics={"exact_match": 0.4, "micro_f1": 0.45},
+    )
+    told = Found(task="xbrl_value", scores=scores)
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: told)
+    said = fin_qlora("evaluate", "a/b")
+    for line in (
+        "accuracy          0.5000",
+        "or rounded        0.6000",
+        "exact match       0.4000",
+        "micro F1          0.4500",
+        "commonest answer  0.1000",
+        "outcomes          exact 5, rounded 1, scale 2, none 2",
+        "unfinished        1",
+    ):
+        assert line in said.out
 
 
 def test_a_base_may_be_shown_worked_examples(fin_qlora, asked):

@@ -7,18 +7,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from fin_qlora.inference import Prediction
+from fin_qlora import inference
+from fin_qlora.inference import Generated, Prediction
+from fin_qlora.tasks import get
+
+LENGTH = SimpleNamespace(labels=("short", "long"), fields=("text",), grammar="label")
 
 
-class Adapter:
-    """Answers "long" for inputs of more than five letters."""
+class Adapter(inference.Adapter):
+    """Answers "long" for inputs of more than five letters, and free questions by their end."""
 
-    contract = SimpleNamespace(labels=("short", "long"), fields=("text",))
-
-    def __init__(self):
+    def __init__(self, tasks):
+        super().__init__(model=None, tokenizer=None, tasks=tasks, base=None)
         self.batches = []
 
-    def predict(self, rows):
+    def generate(self, rows, *, task=None):
+        return [Generated(text=row["text"][-4:], finished=True) for row in rows]
+
+    def predict(self, rows, *, task=None):
         self.batches.append(list(rows))
         texts = [row if isinstance(row, str) else row["text"] for row in rows]
         labels = ["long" if len(text) > 5 else "short" for text in texts]
@@ -27,7 +33,11 @@ class Adapter:
 
 @pytest.fixture
 def loaded(monkeypatch):
-    adapter = Adapter()
+    return stand_in(monkeypatch, {"length": LENGTH})
+
+
+def stand_in(monkeypatch, tasks):
+    adapter = Adapter(tasks)
     monkeypatch.setattr("fin_qlora.inference.load_adapter", lambda *_args, **_options: adapter)
     return adapter
 
@@ -109,3 +119,36 @@ def test_many_rows_are_scored_in_batches_and_printed_as_they_come(fin_qlora, loa
     said = fin_qlora("predict", "a/b", "--file", tmp_path / "a.txt", "--format", "quiet")
     assert len(said.out.splitlines()) == 70
     assert [len(batch) for batch in loaded.batches] == [32, 32, 6]
+
+
+def test_an_adapter_of_several_tasks_asks_each_row_for_its_own(fin_qlora, monkeypatch, tmp_path):
+    stand_in(monkeypatch, {"length": LENGTH, "value": get("xbrl_value").contract()})
+    rows = [
+        {"text": "cash of 4200", "question": "q", "task": "value"},
+        {"text": "tiny", "task": "length"},
+        {"text": "debt of 17.5", "question": "q", "task": "value"},
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = fin_qlora("predict", "a/b", "--file", tmp_path / "a.jsonl", "--format", "json")
+    first, second, third = map(json.loads, said.out.splitlines())
+    assert (first["task"], first["answer"], first["finished"]) == ("value", "4200", True)
+    assert (second["task"], second["label"], second["score"]) == ("length", "short", 0.75)
+    assert third["answer"] == "17.5"
+    said = fin_qlora("predict", "a/b", "--file", tmp_path / "a.jsonl")
+    header, line, *_ = said.out.splitlines()
+    assert header.split() == ["ANSWER", "SCORE", "TEXT"]
+    assert line.split() == ["4200", "cash", "of", "4200", "[question=q]"]
+
+
+def test_which_of_several_tasks_must_be_said(fin_qlora, monkeypatch):
+    adapter = stand_in(monkeypatch, {"length": LENGTH, "value": get("xbrl_value").contract()})
+    said = fin_qlora("predict", "a/b", "tiny")
+    assert said.code == 2
+    assert "several tasks: length, value" in said.err
+    assert "--task" in said.err
+    said = fin_qlora("predict", "a/b", "tiny", "--task", "lenght")
+    assert said.code == 2
+    assert "Did you mean 'length'?" in said.err
+    assert adapter.batches == []
+    said = fin_qlora("predict", "a/b", "tiny", "--task", "length", "--format", "quiet")
+    assert said.out == "short\n"

@@ -4,6 +4,8 @@ import json
 
 import yaml
 
+from fin_qlora.recipes.settings import read_settings
+
 TFNS = "classification/tfns-tiny-4bit-r4"
 
 
@@ -20,6 +22,19 @@ def test_a_recipe_and_a_profile_are_shown_as_they_are(fin_qlora):
     assert yaml.safe_load(fin_qlora("recipes", "show", TFNS).out)["task"] == "tfns"
     shown = yaml.safe_load(fin_qlora("recipes", "show", "accelerate/single").out)
     assert shown["num_processes"] == 1
+
+
+def test_a_recipe_is_shown_with_what_it_extends(fin_qlora, tmp_path):
+    twin = "classification/fpb-8b-8bit-r8-adamw"
+    shown = fin_qlora("recipes", "show", twin).out
+    settings = yaml.safe_load(shown)
+    assert shown.startswith("# Financial PhraseBank")
+    assert "extends" not in settings
+    assert (settings["task"], settings["lora_r"], settings["load_in_8bit"]) == ("fpb", 8, True)
+    assert settings["optim"] == "adamw_torch_fused"
+    # what is copied stands on its own, and means the same
+    fin_qlora("recipes", "copy", twin, tmp_path / "mine.yaml")
+    assert read_settings(tmp_path / "mine.yaml") == read_settings(twin) == settings
 
 
 def test_copying_never_replaces_unasked(fin_qlora, tmp_path):

@@ -44,11 +44,20 @@ def test_the_equivalent_command_is_shown_and_every_flag_passes(fin_qlora, launch
     assert "{'loss': 1.0}" in said.err
 
 
+def test_the_module_is_that_of_the_recipes_tasks(fin_qlora, launched, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: xbrl/tiny-4bit-r4\nseed: 3\n", encoding="utf-8")
+    for recipe in ("xbrl/tiny-4bit-r4", mine):
+        assert " -m fin_qlora.recipes.xbrl --config " in fin_qlora("train", recipe).err
+    said = fin_qlora("train", mine, "--task", "tfns")
+    assert " -m fin_qlora.recipes.classification --config " in said.err
+
+
 def test_json_is_one_object_with_the_scores(fin_qlora, launched, adapter):
     said = fin_qlora("train", TFNS, "--format", "json")
     result = json.loads(said.out)
     assert result["adapter"] == str(adapter)
-    assert result["evaluation"]["majority"] == 0.41
+    assert result["evaluation"]["synthetic_ner"]["majority"] == 0.41
 
 
 def test_quiet_prints_the_folder_alone(fin_qlora, launched, adapter):

@@ -99,6 +99,22 @@ def test_rows_over_the_limit_are_shortened_when_asked_and_counted(tokenizer):
     assert encoded.columns["cut_tokens"].to_pylist() == [0, lost]
 
 
+def test_rows_that_cannot_be_shortened_enough_are_left_out_when_asked(tokenizer):
+    contract = replace(CONTRACT, shorten_to=60)
+    kept = {"facts": [{"text": ROWS[1]["text"], "keep": True}]}
+    rows = [{**ROWS[1], **kept}, ROWS[1], ROWS[0]]
+    settings = {"contract": contract, "tokenizer": tokenizer, "max_length": 60}
+    encoded = encode_rows(rows, on_overlong="shorten_or_drop", **settings)
+    assert encoded.kept == [1, 2]
+    assert encoded.dropped == 1
+    assert encoded.shortened["rows"] == 1
+    assert encoded.examples == encode_rows(rows[1:], on_overlong="shorten", **settings).examples
+    with pytest.raises(TruncatedAnswerError, match="Row 1 has a prompt"):
+        encode_rows(rows, on_overlong="shorten", **settings)
+    with pytest.raises(UsageError, match="shortens to None"):
+        encode_rows(rows, on_overlong="shorten_or_drop", **settings | {"contract": CONTRACT})
+
+
 def test_distractor_facts_are_counted_per_row(tokenizer):
     contract = PromptContract(
         instruction="Answer.",

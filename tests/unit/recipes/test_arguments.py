@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from trl import SFTConfig
 
-from fin_qlora import tasks
 from fin_qlora.errors import MissingFileError, UnknownNameError, UsageError
-from fin_qlora.recipes import arguments, recipe_names, recipe_path
+from fin_qlora.recipes import arguments, recipe_path
 from fin_qlora.recipes.arguments import parse
 from fin_qlora.training import FinSFTConfig
 
@@ -20,16 +21,6 @@ def recipe(tmp_path):
         return ["--config", str(path)]
 
     return write
-
-
-@pytest.mark.parametrize("name", [n for n in recipe_names() if n.startswith("classification/")])
-def test_every_shipped_recipe_parses_and_names_a_task(name):
-    run, training, base = parse(["--config", name])
-    assert run.task in tasks.names()
-    assert training.output_dir == f"runs/{name.split('/')[1]}"
-    assert base.load_in_4bit != base.load_in_8bit
-    assert ("4bit-r4" in name) == (base.load_in_4bit and base.lora_r == 4)
-    assert ("8bit-r8" in name) == (base.load_in_8bit and base.lora_r == 8)
 
 
 def test_flags_win_over_the_recipe_in_both_spellings(recipe):
@@ -57,6 +48,12 @@ def test_the_papers_preset_is_the_default(recipe):
         ("- a\n- b\n", [], "holds no settings"),
         ("task: [tfns\n", [], "not valid YAML"),
         ("task: tfns\nlora_r: four\n", [], "four"),
+        ("task: tfns\n", ["--optim", "zero_two_adam"], "zero_two_adam"),
+        ("task: tfns\ntasks: [fpb]\n", [], "task is 'tfns', and tasks are fpb"),
+        ("tasks: tfns\n", [], r"Write a list: \[tfns\]"),
+        ("tasks: [tfns, fpb, tfns]\n", [], "name one twice"),
+        ("task: tfns\nevaluation_rows: 0\n", [], "evaluation_rows is 0"),
+        ("task: tfns\nenv: [A]\n", [], "'env' to no mapping"),
         ("task: tfns\n", ["--num_train_epochs", "many"], "many"),
         ("task: tfns\n", ["--form", "poem"], "poem"),
         ("task: tfns\n", ["-lr", "4"], "There is no flag '-lr'"),
@@ -91,7 +88,7 @@ def test_a_shipped_deepspeed_configuration_is_found_by_name(recipe, text, flags,
     monkeypatch.setattr(FinSFTConfig, "n_gpu", 1)
     monkeypatch.setattr(arguments, "refuse", lambda parts: None)
     parse([*recipe(f"task: tfns\n{text}"), *flags])
-    assert filled[0].deepspeed.endswith("ds_configs/adamw_zero1_bf16.json")
+    assert filled[0].deepspeed["zero_optimization"]["stage"] == 1
 
 
 @pytest.mark.parametrize(
@@ -105,7 +102,6 @@ def test_a_shipped_deepspeed_configuration_is_found_by_name(recipe, text, flags,
         (["--per_device_eval_batch_size", "4"], "evaluation_batch_size"),
         (["--dtype", "float32"], "bfloat16"),
         (["--trust_remote_code", "true"], "never run"),
-        (["--bnb_4bit_quant_storage", "bfloat16"], "not done here"),
     ],
 )
 def test_a_setting_that_would_not_be_followed_is_refused(recipe, flags, says):
@@ -141,3 +137,42 @@ def test_how_the_base_is_quantised_is_followed(recipe, flags, quantization):
 def test_resuming_takes_a_folder_or_the_last_checkpoint(recipe, text, flags, resumed):
     _, training, _ = parse([*recipe(f"task: tfns\n{text}"), *flags])
     assert training.resume_from_checkpoint == resumed
+
+
+def test_the_task_of_a_flag_takes_the_place_of_the_recipes(recipe):
+    several, one = recipe("tasks: [tfns, fpb]\n"), "headline"
+    assert parse(several)[0].task_names == ["tfns", "fpb"]
+    assert parse([*several, "--task", one])[0].task_names == [one]
+    assert parse([*recipe("task: tfns\n"), "--tasks", "ner", one])[0].task_names == ["ner", one]
+
+
+def test_a_run_without_a_recipe_is_named_after_its_tasks():
+    assert parse(["--tasks", "tfns", "fpb"])[1].output_dir == "runs/tfns-fpb"
+
+
+def test_the_environment_of_a_recipe_is_set(recipe, monkeypatch):
+    monkeypatch.delenv("FIN_QLORA_TEST", raising=False)
+    monkeypatch.setenv("FIN_QLORA_TEST", "before")
+    parse(recipe("task: tfns\nenv: {FIN_QLORA_TEST: 3}\n"))
+    assert os.environ["FIN_QLORA_TEST"] == "3"
+
+
+def test_the_global_batch_is_the_contract_and_accumulation_follows(recipe):
+    text = "task: tfns\nglobal_batch_size: 64\nper_device_train_batch_size: 16\n"
+    _, training, _ = parse(recipe(text))
+    assert training.gradient_accumulation_steps == 4
+    with pytest.raises(UsageError, match="60"):
+        parse([*recipe(text), "--global_batch_size", "60"])
+
+
+def test_weights_of_tasks_are_a_mapping_or_json(recipe):
+    mapped = parse(recipe("task: tfns\ntask_weights: {tfns: 0.5}\n"))
+    flagged = parse(["--task", "tfns", "--task_weights", '{"tfns": 0.5}'])
+    assert mapped[1].task_weights == flagged[1].task_weights == {"tfns": 0.5}
+
+
+def test_a_recipe_that_is_not_named_is_asked_for():
+    with pytest.raises(UsageError, match="--config needs a recipe"):
+        parse(["--config"])
+    with pytest.raises(UsageError, match="--config is given twice"):
+        parse(["--config", "classification/tfns-tiny-4bit-r4", "--config=xbrl/tiny-4bit-r4"])

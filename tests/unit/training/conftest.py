@@ -24,6 +24,7 @@ def make(small_base, tokenizer, tmp_path):
         dataset=None,
         options=None,
         tokenizer_used=None,
+        lora=None,
         **settings,
     ):
         examples = [CONTRACT.encode(tokenizer, text, label) for text, label in rows]
@@ -49,9 +50,18 @@ def make(small_base, tokenizer, tmp_path):
             processing_class=tokenizer_used or tokenizer,
             data_collator=collator,
             peft_config=LoraConfig(
-                r=4, lora_alpha=32, lora_dropout=0.0, target_modules=["q_proj", "v_proj"]
+                **(
+                    {
+                        "r": 4,
+                        "lora_alpha": 32,
+                        "lora_dropout": 0.0,
+                        "target_modules": ["q_proj", "v_proj"],
+                    }
+                    | (lora or {})
+                )
             ),
             **(options or {}),
         )
 
+    build.tokenizer = tokenizer
     return build

@@ -9,7 +9,12 @@ from dataclasses import replace
 import pytest
 
 from fin_qlora import tasks
-from fin_qlora.errors import ContractError, TruncatedAnswerError, UsageError
+from fin_qlora.errors import (
+    ContractError,
+    MissingFileError,
+    TruncatedAnswerError,
+    UsageError,
+)
 from fin_qlora.training.preflight import run_preflight
 
 TASK = tasks.get("tfns")
@@ -40,7 +45,7 @@ def check(data_dir, small_base):
             "max_length": 90,
             "synthetic_seed": 0,
         }
-        return run_preflight(TASK, contract or TASK.contract(), **(settings | changes))
+        return run_preflight([(TASK, contract or TASK.contract())], **(settings | changes))
 
     return run
 
@@ -51,7 +56,7 @@ def test_a_long_row_is_an_error_by_default(check):
 
 
 def test_dropped_rows_are_left_out_of_both_splits_and_counted(check):
-    checked = check(on_overlong="drop")
+    (checked,) = check(on_overlong="drop").tasks
     assert len(checked.train.rows) == len(checked.encoded.examples) == 29
     assert len(checked.held_out.rows) == len(checked.encoded_held_out.examples) == 29
     assert checked.train.dropped["longer than 90 tokens"] == 1
@@ -60,7 +65,7 @@ def test_dropped_rows_are_left_out_of_both_splits_and_counted(check):
 
 
 def test_shortened_rows_are_counted_and_the_adapter_will_shorten_alike(check):
-    checked = check(on_overlong="shorten")
+    (checked,) = check(on_overlong="shorten").tasks
     assert checked.contract == replace(TASK.contract(), shorten_to=90)
     assert checked.encoded.longest <= 90
     shortened = checked.report()["shortened"]
@@ -72,7 +77,7 @@ def test_shortened_rows_are_counted_and_the_adapter_will_shorten_alike(check):
 
 
 def test_shots_come_from_train_and_are_not_trained_on(check):
-    checked = check(on_overlong="drop", max_length=400, shots=3)
+    (checked,) = check(on_overlong="drop", max_length=400, shots=3).tasks
     assert {shot.answer for shot in checked.contract.shots} == set(TASK.label_names)
     trained = {row["text"] for row in checked.train.rows}
     held_out = {row["text"] for row in checked.held_out.rows}
@@ -80,7 +85,8 @@ def test_shots_come_from_train_and_are_not_trained_on(check):
     assert not drawn & (trained | held_out)
     assert checked.train.dropped["is a shot in the prompt"] == 3
     assert checked.report()["shots"] == 3
-    again, other = check(max_length=None, shots=3), check(max_length=None, shots=3, shots_seed=1)
+    (again,) = check(max_length=None, shots=3).tasks
+    (other,) = check(max_length=None, shots=3, shots_seed=1).tasks
     assert again.contract == checked.contract != other.contract
 
 
@@ -110,3 +116,58 @@ def test_a_label_that_the_tokenizer_cannot_write_is_refused(check, tokenizer, mo
     contract = replace(TASK.contract(), labels=(*TASK.label_names, "Mixed"))
     with pytest.raises(ContractError, match="cannot write the label 'Mixed'"):
         check(contract, max_length=None)
+
+
+def test_the_evaluation_is_limited_and_what_is_left_out_is_not_trained_on(check):
+    (checked,) = check(max_length=None, evaluation_rows=7).tasks
+    assert len(checked.held_out.rows) == len(checked.encoded_held_out.examples) == 7
+    assert checked.held_out.dropped == {"beyond evaluation_rows=7": 23}
+    encoded = TASK.contract().encode
+    for row, example in zip(checked.held_out.rows, checked.encoded_held_out.examples, strict=True):
+        ids = encoded(check(max_length=None).tokenizer, row, row["label"]).input_ids
+        assert example.input_ids == ids
+    (whole,) = check(max_length=None, evaluation_rows=30).tasks
+    assert len(whole.held_out.rows) == 30
+
+
+def test_a_base_without_weights_is_enough_for_the_plan(check, small_base, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(small_base, base, ignore=shutil.ignore_patterns("*.safetensors"))
+    checked = check(max_length=None, base=str(base), weights=False)
+    assert checked.base.digest is None
+    assert checked.report()["base"]["digest"] is None
+    assert checked.positions == 512
+    with pytest.raises(MissingFileError, match="safetensors"):
+        check(max_length=None, base=str(base))
+    # where the weights are at hand, the plan has their digest
+    assert len(check(max_length=None, weights=False).base.digest) == 64
+
+
+def test_several_tasks_are_one_data_set_that_names_them(small_base):
+    both = [tasks.get("synthetic_sentiment"), tasks.get("synthetic_ner")]
+    checked = run_preflight(
+        [(task, task.contract()) for task in both],
+        base=str(small_base),
+        base_revision=None,
+        data_dir=None,
+        max_length=None,
+        synthetic_seed=0,
+    )
+    columns = checked.training_columns()
+    assert {len(column) for column in columns.values()} == {checked.rows}
+    names = columns["task"].to_pylist()
+    assert names == ["synthetic_sentiment"] * 2400 + ["synthetic_ner"] * 2400
+    last = checked.tasks[1].encoded.examples[-1]
+    assert columns["input_ids"][-1].as_py() == last.input_ids
+    assert columns["labels"][-1].as_py() == last.labels
+    assert (
+        "task"
+        not in run_preflight(
+            [(both[0], both[0].contract())],
+            base=str(small_base),
+            base_revision=None,
+            data_dir=None,
+            max_length=None,
+            synthetic_seed=0,
+        ).training_columns()
+    )

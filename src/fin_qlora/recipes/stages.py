@@ -1,0 +1,185 @@
+"""The stages of a fine-tune, in the order in which a recipe goes through them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pyarrow
+from accelerate import PartialState
+from datasets import Dataset
+from trl import get_peft_config
+
+from ..data.encode_cache import EncodedCache
+from ..evaluation import Evaluation, evaluate_rows
+from ..models.base import load_model
+from ..models.lora import in_stored_precision, trainable_parameters
+from ..tasks import Task
+from ..training import FinSFTConfig, FinSFTTrainer, XBRLMultiTaskCollator
+from ..training.adapter_folder import FinishedRun
+from ..training.checkpoints import ResumePoint, TrainingInterrupted, forget, train
+from ..training.conditions import Conditions, check_conditions, check_settings
+from ..training.preflight import Preflight, require_space, room_for, run_preflight
+from ..training.sharding import Sharding
+from ..training.trackers import check_trackers
+from .arguments import BaseArguments, RunArguments
+from .configuration import configuration
+from .live import LiveLine
+from .progress import announce, counting, first_on_each_machine
+from .telling import plan_lines, score_lines
+
+#: Task name -> its evaluation.
+Evaluations = dict[str, Evaluation]
+
+
+def preflight(
+    settings: RunArguments, training: FinSFTConfig, base: BaseArguments, *, tasks: list[Task]
+) -> tuple[Preflight, Conditions]:
+    """Check that there is room, and every row, once on each machine; tell the plan."""
+    check_settings(training)
+    require_space(Path(str(training.output_dir)), room_for())
+    with first_on_each_machine():
+        checked = run_preflight(
+            [(task, task.contract(settings.form)) for task in tasks],
+            base=str(base.model_name_or_path),
+            base_revision=base.model_revision,
+            data_dir=Path(settings.data_dir) if settings.data_dir else None,
+            synthetic_seed=settings.synthetic_seed,
+            max_length=training.max_length,
+            on_overlong=settings.on_overlong,
+            shots=settings.shots,
+            shots_seed=settings.shots_seed,
+            evaluation_rows=settings.evaluation_rows,
+            cache=EncodedCache(),
+            weights=not settings.dry_run,
+        )
+    conditions = check_conditions(
+        training,
+        rows=checked.rows,
+        base=checked.base.id,
+        tasks=[one.name for one in checked.tasks],
+    )
+    for line in plan_lines(checked, conditions):
+        announce(line)
+    return checked, conditions
+
+
+def print_plan(checked: Preflight, conditions: Conditions) -> None:
+    """Print the whole plan as JSON: all that a dry run leaves."""
+    if PartialState().is_main_process:
+        plan = {**checked.report(), **conditions.report()}
+        sys.stdout.write(json.dumps(plan, indent=2, ensure_ascii=False) + "\n")
+
+
+def make_trainer(checked: Preflight, training: FinSFTConfig, base: BaseArguments) -> FinSFTTrainer:
+    """Load the base and put a fresh adapter on it; several tasks go into mixed batches."""
+    check_trackers(training)  # before a large base is loaded
+    names = [one.name for one in checked.tasks]
+    options = {"attn_implementation": base.attn_implementation} if base.attn_implementation else {}
+    trainer = FinSFTTrainer(
+        model=load_model(
+            checked.base_folder,
+            quantization=base.quantization,
+            device=training.device,
+            quant_storage=base.bnb_4bit_quant_storage,
+            sharded=Sharding.of(training).shares_base,
+            **options,
+        ),
+        args=training,
+        train_dataset=Dataset(pyarrow.table(checked.training_columns())),
+        data_collator=XBRLMultiTaskCollator(checked.tokenizer, tasks=names)
+        if len(names) > 1
+        else None,
+        processing_class=checked.tokenizer,
+        peft_config=get_peft_config(base),
+    )
+    require_space(Path(str(training.output_dir)), room_for(trainable_parameters(trainer.model)))
+    return trainer
+
+
+def evaluate(
+    trainer: FinSFTTrainer, checked: Preflight, settings: RunArguments, *, side: str
+) -> Evaluations:
+    """Evaluate the model on every task's evaluation rows, which the processes share out."""
+    found = {}
+    for one in checked.tasks:
+        rows = one.held_out.rows
+        what = f"evaluating the {side}" + (f" on {one.name}" if len(checked.tasks) > 1 else "")
+        with trainer.run.together(), counting(what, len(rows)) as progress:
+            found[one.name] = evaluate_rows(
+                trainer.model,
+                checked.tokenizer,
+                one.contract,
+                rows,
+                task=one.task,
+                batch_size=settings.evaluation_batch_size,
+                progress=progress,
+                shared=True,
+            )
+    return found
+
+
+def evaluate_base(
+    trainer: FinSFTTrainer, checked: Preflight, settings: RunArguments
+) -> Evaluations:
+    """Evaluate the base, without the adapter."""
+    with trainer.model.disable_adapter():
+        return evaluate(trainer, checked, settings, side="base")
+
+
+def evaluate_adapter(
+    trainer: FinSFTTrainer, checked: Preflight, settings: RunArguments
+) -> Evaluations:
+    """Bring the adapter to the precision in which it will be stored, and evaluate it."""
+    in_stored_precision(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
+    return evaluate(trainer, checked, settings, side="adapter")
+
+
+def train_to_the_end(
+    trainer: FinSFTTrainer, checked: Preflight, *, start: ResumePoint | None
+) -> list[Path]:
+    """Train; return the checkpoints to be removed when the adapter is written."""
+    cut = sum(one.encoded.shortened["rows"] for one in checked.tasks)
+    LiveLine(cut=cut).instead_of_others(trainer)
+    try:
+        temporary = train(trainer, start=start, origin=checked.origin())
+    except TrainingInterrupted as stop:
+        announce(f"interrupted; continue with --resume_from_checkpoint {stop.checkpoint}")
+        raise
+    for checkpoint in temporary[-1:]:
+        announce(f"trained; {checkpoint} stays until the adapter is written")
+    return temporary
+
+
+def leave_adapter(
+    trainer: FinSFTTrainer,
+    checked: Preflight,
+    *,
+    arguments: tuple[RunArguments, FinSFTConfig, BaseArguments],
+    before: Evaluations,
+    after: Evaluations,
+    start: ResumePoint | None,
+    temporary: list[Path],
+) -> None:
+    """Write the adapter with its evidence, tell the scores, and end."""
+    settings, training, base = arguments
+    if trainer.accelerator.is_main_process:
+        finished = FinishedRun(
+            preflight=checked,
+            model=trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False),
+            quantization=base.quantization,
+            configuration=configuration(settings, training, base, quantization=base.quantization),
+            seed=training.seed,
+            cost=trainer.cost,
+            evaluations={name: (before[name], after[name]) for name in before},
+            resumed=start,
+        )
+        folder = Path(str(training.output_dir)) / "adapter"
+        finished.write(folder)
+        forget(temporary)
+        for line in score_lines(finished):
+            announce(line)
+        sys.stdout.write(f"{folder}\n")
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
