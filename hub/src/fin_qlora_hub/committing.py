@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from fin_qlora_hub.blobs import BlobStore
 from fin_qlora_hub.commits import BranchMovedError, Plan, carry_out, plan_commit
 from fin_qlora_hub.database import Database
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.operations import Change
 from fin_qlora_hub.repositories import RepositoryName, full_name, open_writable
+from fin_qlora_hub.storage import Storage
 
 ATTEMPTS = 3
 
@@ -23,7 +23,7 @@ class Committed:
 
 def commit_change(
     database: Database,
-    blobs: BlobStore,
+    storage: Storage,
     target: RepositoryName,
     *,
     branch: str,
@@ -40,7 +40,7 @@ def commit_change(
             repository = open_writable(session, target, caller)
             assert caller is not None
             plan = plan_commit(
-                *(session, blobs, repository),
+                *(session, storage, repository),
                 branch=branch,
                 change=change,
                 author=caller,
@@ -49,7 +49,7 @@ def commit_change(
             name = full_name(repository)
         if plan.done is not None:
             return _found(plan, name)
-        blobs.publish(change.blobs)
+        storage.blobs.publish(change.blobs)
         try:
             with database.writing() as session:
                 repository = open_writable(session, target, caller)
@@ -60,7 +60,7 @@ def commit_change(
         repository = open_writable(session, target, caller)
         assert caller is not None
         plan = plan_commit(
-            *(session, blobs, repository),
+            *(session, storage, repository),
             branch=branch,
             change=change,
             author=caller,

@@ -10,7 +10,6 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session, undefer
 
-from fin_qlora_hub.blobs import BlobStore
 from fin_qlora_hub.cards import Card
 from fin_qlora_hub.commits import begin_history
 from fin_qlora_hub.errors import (
@@ -24,6 +23,7 @@ from fin_qlora_hub.errors import (
 from fin_qlora_hub.identity import Caller, Role, find_namespace, role_in
 from fin_qlora_hub.names import check_repository_name
 from fin_qlora_hub.references import resolve
+from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import (
     Commit,
     Membership,
@@ -97,7 +97,7 @@ def full_name(repository: Repository) -> str:
 
 def create(
     session: Session,
-    blobs: BlobStore,
+    storage: Storage,
     wanted: RepositoryName,
     *,
     private: bool,
@@ -132,7 +132,7 @@ def create(
     )
     session.add(repository)
     session.flush()
-    begin_history(session, blobs, repository, author=caller)
+    begin_history(session, storage, repository, author=caller)
     return repository
 
 

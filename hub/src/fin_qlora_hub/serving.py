@@ -66,7 +66,7 @@ def serve(settings: Settings, *, host: str, port: int, on_listening: Callable[[s
     require_newest_form(settings.database_path, older=True)
     keep_private(settings)
     with _only_server(settings), _listen(host, port) as listener, _open(settings) as hub:
-        swept = hub.blobs.sweep()
+        swept = hub.storage.sweep() + hub.parts.sweep()
         if swept:
             _logger.warning("removed %d files of interrupted uploads", swept)
         server = Server(create_app(hub), on_listening=lambda: on_listening(_url(listener)))

@@ -30,6 +30,7 @@ def repository(found: Repository, *, details: bool = True) -> dict[str, Any]:
         "downloads": found.downloads,
         "downloadsAllTime": found.downloads,
         "likes": 0,
+        "xetEnabled": True,
         "tags": card["tags"],
         "pipeline_tag": card["pipeline_tag"],
         "library_name": card["library_name"],
@@ -40,18 +41,25 @@ def repository(found: Repository, *, details: bool = True) -> dict[str, Any]:
     return shown
 
 
-def contents(held: Contents, *, blobs: bool = False) -> dict[str, Any]:
+def contents(
+    held: Contents, *, blobs: bool = False, xet_hashes: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return what repository information adds to that: the files of one revision."""
     return {
         "sha": held.commit.oid,
         "lastModified": moment(held.commit.created_at),
-        "siblings": [_sibling(path, file, blobs=blobs) for path, file in held.files.items()],
+        "siblings": [
+            _sibling(path, file, blobs=blobs, xet_hashes=xet_hashes or {})
+            for path, file in held.files.items()
+        ],
         "usedStorage": held.used_storage,
         "spaces": [],
     }
 
 
-def _sibling(path: str, entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
+def _sibling(
+    path: str, entry: FileEntry, *, blobs: bool, xet_hashes: Mapping[str, str]
+) -> dict[str, Any]:
     if not blobs:
         return {"rfilename": path}
     shown = {"rfilename": path, "size": entry.content.size, "blobId": entry.oid}
@@ -61,10 +69,18 @@ def _sibling(path: str, entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
             "size": entry.content.size,
             "pointerSize": entry.pointer_size,
         }
+        if entry.content.sha256 in xet_hashes:
+            shown["xetHash"] = xet_hashes[entry.content.sha256]
     return shown
 
 
-def tree_item(path: str, entry: Entry, *, last: Commit | None = None) -> dict[str, Any]:
+def tree_item(
+    path: str,
+    entry: Entry,
+    *,
+    last: Commit | None = None,
+    xet_hashes: Mapping[str, str],
+) -> dict[str, Any]:
     """Return what a listing of files shows of one file or folder."""
     shown: dict[str, Any]
     if isinstance(entry, FolderEntry):
@@ -77,6 +93,8 @@ def tree_item(path: str, entry: Entry, *, last: Commit | None = None) -> dict[st
                 "size": entry.content.size,
                 "pointerSize": entry.pointer_size,
             }
+            if entry.content.sha256 in xet_hashes:
+                shown["xetHash"] = xet_hashes[entry.content.sha256]
     if last is not None:
         shown["lastCommit"] = {
             "id": last.oid,

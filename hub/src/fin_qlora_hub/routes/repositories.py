@@ -59,7 +59,7 @@ _EXPANDABLE = frozenset(
     "downloads downloadsAllTime evalResults gated gguf inference inferenceProviderMapping "
     "lastModified library_name likes mainSize mask_token model-index paperswithcode_id "
     "pipeline_tag private resourceGroup safetensors sha siblings spaces tags transformersInfo "
-    "trendingScore usedStorage widgetData".split()
+    "trendingScore usedStorage widgetData xetEnabled".split()
 )
 _LISTED = (
     *("modelId", "private", "gated", "likes", "downloads", "createdAt", "lastModified"),
@@ -126,7 +126,7 @@ def create_repository(
     url = f"{public_url}/{web_path(target.kind)}"
     try:
         with hub.database.writing() as session:
-            made = create(session, hub.blobs, target, private=private is not False, caller=caller)
+            made = create(session, hub.storage, target, private=private is not False, caller=caller)
             name, number = full_name(made), made.id
     except AlreadyExistsError as error:
         return refusal(error, body={"url": url + str(target)})

@@ -31,7 +31,7 @@ from fin_qlora_hub.routes.dependencies import (
     web_path,
 )
 from fin_qlora_hub.text import Text, shortened
-from fin_qlora_hub.trees import FileEntry, find_entries
+from fin_qlora_hub.trees import FileEntry, find_entries, is_large
 
 router = APIRouter()
 
@@ -84,10 +84,9 @@ def announce_upload(
             "files": [
                 {
                     "path": file.path,
-                    # Always inline: a client with Xet would send "lfs" files by Xet alone.
-                    "uploadMode": "regular",
+                    "uploadMode": "lfs" if file.size and is_large(path, file.size) else "regular",
                     "shouldIgnore": ignore,
-                    **({"oid": present[path].content.git_sha1} if path in present else {}),
+                    **_present_oid(file, path, present),
                 }
                 for file, path, ignore in zip(body.files, paths, ignored, strict=True)
             ]
@@ -114,7 +113,7 @@ async def commit(
         change = await _receive(request, reader)
         work = partial(
             commit_change,
-            *(hub.database, hub.blobs, target),
+            *(hub.database, hub.storage, target),
             branch=revision,
             change=change,
             caller=caller,
@@ -167,6 +166,15 @@ async def _receive(request: Request, reader: ChangeReader) -> Change:
             async for _ in stream:
                 pass
         raise
+
+
+def _present_oid(file: AnnouncedFile, path: str, present: dict[str, FileEntry]) -> dict[str, str]:
+    """Name what stands at the path, in the way in which the client names what it has."""
+    if path not in present:
+        return {}
+    content = present[path].content
+    oid = content.sha256 if is_large(path, file.size) else content.git_sha1
+    return {} if oid is None else {"oid": oid}
 
 
 def _ignore_text(hub: Hub, body: Announcement, present: dict[str, FileEntry]) -> str:
