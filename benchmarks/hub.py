@@ -8,8 +8,8 @@ machine.
 - transfer: the stock client sends and fetches 200 MB of random bytes, by Xet and by Git LFS
   (HF_HUB_DISABLE_XET=1), in turns, each time as a fresh process with an empty cache. Only the call
   itself is timed. The aim is 0.6 (up) and 0.9 (down) of the speed of LFS, the floor 0.41 and 0.67.
-- edit: the second version of that file, with 37 bytes inserted and 10 changed, sent by a client with
-  an empty cache; every byte that the client sends is counted. The limit is 0.1 % of the file.
+- edit: the second version of that file, with 37 bytes inserted and 10 changed, from a client with
+  an empty cache; every byte that it sends is counted. The limit is 0.1 % of the file.
 - memory: 64 uploads of 48 MB at once; the server's resident memory is read every 5 ms. The limit is
   600 MB.
 - requests: 1,000 repositories with 10 commits each, 200 requests a second; the limit for the 99th

@@ -1,6 +1,7 @@
 """File contents, stored once under their SHA-256, whatever repositories use them."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ class LocalBlobStore:
                 if not target.parent.is_dir():
                     target.parent.mkdir(exist_ok=True)
                     folders.add(self._root)
-                if target.is_file() and target.stat().st_size == blob.content.size:
+                if _renewed(target, blob.content.size):
                     blob.discard()
                     continue
                 blob.path.replace(target)
@@ -125,6 +126,17 @@ class LocalBlobStore:
     def path_of(self, sha256: str) -> Path:
         """Return where a content lies, or would."""
         return self._root / sha256[:2] / sha256[2:]
+
+
+def _renewed(path: Path, size: int) -> bool:
+    """Say whether a content is there already; if so it counts as new, and is not collected."""
+    try:
+        if path.stat().st_size != size:
+            return False
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class LocalStagedBlob:

@@ -147,6 +147,8 @@ def carry_out(session: Session, repository: Repository, plan: Plan, *, author: C
     """
     if plan.done is not None:
         return plan.done
+    for sha256 in plan.change.stored:  # may have been collected since the plan
+        _stored_content(session, repository, sha256)
     commit = _record(session, repository, plan, author=author)
     session.flush()
     moved = session.execute(

@@ -194,7 +194,7 @@ class StoredFile(Base):
     repository_id: Mapped[int] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
     )
-    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
     git_sha1: Mapped[str | None] = mapped_column(String(40))
     size: Mapped[int] = mapped_column(BigInteger)
 

@@ -15,6 +15,7 @@ def upgrade() -> None:
     """Make the tables of Xet and of the hub's own state."""
     with op.batch_alter_table("files") as batch:
         batch.alter_column("git_sha1", existing_type=sa.String(length=40), nullable=True)
+    op.create_index(op.f("ix_files_sha256"), "files", ["sha256"], unique=False)
     state = op.create_table(
         "hub_state",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -129,3 +130,4 @@ def downgrade() -> None:
     """Remove them."""
     for table in ("xet_chunks", "xet_segments", "xet_files", "xorb_owners", "xorbs", "hub_state"):
         op.drop_table(table)
+    op.drop_index(op.f("ix_files_sha256"), table_name="files")
