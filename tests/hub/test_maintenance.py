@@ -24,7 +24,7 @@ def hub(start_hub, tmp_path):
     """A hub with a file in chunks, one by LFS' store and one inline."""
     with start_hub(tmp_path / "data") as running:
         running.api().create_repo("alice/a")
-        data = {"w.bin": some_bytes(1_200_000, seed=1), "README.md": b"text"}
+        data = {"w.bin": some_bytes(1_200_000, seed=1), "note.txt": b"text"}
         for path, content in data.items():
             running.api().upload_file(path_or_fileobj=content, path_in_repo=path, repo_id="alice/a")
         yield running
@@ -81,7 +81,7 @@ def test_what_is_missing_is_named(hub) -> None:
     with hub.hub.database.writing() as session:
         session.execute(delete(TreeEntry).where(TreeEntry.name == "w.bin"))
         session.execute(delete(TreeEntry).where(TreeEntry.name == ".gitattributes"))
-        session.execute(delete(TreeEntry).where(TreeEntry.name == "README.md"))
+        session.execute(delete(TreeEntry).where(TreeEntry.name == "note.txt"))
         session.execute(delete(Commit).where(Commit.title.startswith("initial")))
         session.execute(delete(StoredFile))
     findings = "\n".join(check(hub.hub))
@@ -180,7 +180,7 @@ def test_a_content_that_is_sent_again_just_now_stays(hub, monkeypatch) -> None:
     with hub.hub.database.writing() as session:
         session.execute(delete(StoredFile))
     removed = collect(hub.hub)
-    assert removed.contents == 1  # README.md alone
+    assert removed.contents == 1  # note.txt alone
     assert len(kept(hub.hub.settings.blobs_path)) == 1
 
 

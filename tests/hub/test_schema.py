@@ -63,6 +63,8 @@ def populated(start_hub, tmp_path) -> Path:
         hub.api().upload_file(path_or_fileobj=b"x", path_in_repo="d/f", repo_id="desk/a")
         hub.api().create_tag("desk/a", tag="v1")
         hub.api().upload_file(path_or_fileobj=b"w", path_in_repo="w.bin", repo_id="desk/a")
+        hub.api().create_discussion("desk/a", "a question", description="why?")
+        hub.api().move_repo("desk/a", "desk/b")
         return hub.hub.settings.database_path
 
 

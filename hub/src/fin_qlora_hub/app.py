@@ -5,6 +5,7 @@ from starlette.types import ASGIApp
 
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes import (
+    discussions,
     identity,
     lfs,
     misc,
@@ -12,6 +13,7 @@ from fin_qlora_hub.routes import (
     references,
     repositories,
     resolve,
+    rewriting,
     trees,
     upload,
     xet,
@@ -28,6 +30,18 @@ def create_app(hub: Hub) -> ASGIApp:
     app.state.uploads = UploadSlots(hub.settings.max_uploads)
     problems.install(app)
     # `repositories` last: it ends with the routes that take any name.
-    for noun in (misc, identity, xet, lfs, trees, references, upload, resolve, repositories):
+    for noun in (
+        misc,
+        identity,
+        discussions,
+        rewriting,
+        xet,
+        lfs,
+        trees,
+        references,
+        upload,
+        resolve,
+        repositories,
+    ):
         app.include_router(noun.router)
     return Boundary(app, settings=hub.settings)

@@ -9,6 +9,7 @@
     ├── NotFoundError
     │   ├── RepositoryNotFoundError
     │   │   └── UnhostedRepositoryError   nothing to read in a namespace that is not the caller's
+    │   ├── RepositoryMovedError       it has another name now, which the caller may know
     │   ├── RevisionNotFoundError
     │   └── EntryNotFoundError
     ├── AlreadyExistsError
@@ -69,6 +70,14 @@ class UnhostedRepositoryError(RepositoryNotFoundError):
     A public base model's id is of this kind, whether or not the hub has its namespace. The message
     is that of any missing repository: nobody learns which namespaces there are.
     """
+
+
+class RepositoryMovedError(NotFoundError):
+    """The repository has another name now; `name` is that, `namespace/name`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The repository is now called {name}.")
+        self.name = name
 
 
 class RevisionNotFoundError(NotFoundError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session, undefer
 
 from fin_qlora_hub.cards import Card
@@ -17,6 +17,7 @@ from fin_qlora_hub.errors import (
     BadRequestError,
     ForbiddenError,
     NotAuthenticatedError,
+    RepositoryMovedError,
     RepositoryNotFoundError,
     UnhostedRepositoryError,
 )
@@ -26,11 +27,14 @@ from fin_qlora_hub.references import resolve
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import (
     Commit,
+    FormerName,
     Membership,
     Namespace,
     Repository,
     RepositoryTag,
     StoredFile,
+    XetChunk,
+    XetFile,
 )
 from fin_qlora_hub.text import quoted
 from fin_qlora_hub.trees import FileEntry, all_files
@@ -118,6 +122,7 @@ def create(
     check_repository_name(wanted.name)
     if _find(session, wanted) is not None:
         raise AlreadyExistsError(f"You already created this {wanted.kind} repo: {wanted}")
+    _forget_former(session, wanted, namespace)
     now = datetime.now(UTC)
     repository = Repository(
         kind=wanted.kind,
@@ -143,12 +148,27 @@ def open_readable(session: Session, wanted: RepositoryName, caller: Caller | Non
     repository = _find(session, wanted)
     if repository is not None and not repository.private:
         return repository
+    if repository is None:
+        _follow(session, wanted, caller)
     namespace = find_namespace(session, wanted.namespace)
     if namespace is None or role_in(session, caller, namespace) is None:
         raise UnhostedRepositoryError(_MISSING)
     if repository is None:
         raise RepositoryNotFoundError(_MISSING)
     return repository
+
+
+def _follow(session: Session, wanted: RepositoryName, caller: Caller) -> None:
+    """Say the new name of a repository that was moved, to whoever may read it there."""
+    namespace = find_namespace(session, wanted.namespace)
+    if namespace is None:
+        return
+    former = session.get(FormerName, (wanted.kind, namespace.id, wanted.name.lower()))
+    if former is None:
+        return
+    moved = session.get_one(Repository, former.repository_id)
+    if not moved.private or role_in(session, caller, moved.namespace) is not None:
+        raise RepositoryMovedError(full_name(moved))
 
 
 def open_writable(session: Session, wanted: RepositoryName, caller: Caller | None) -> Repository:
@@ -204,6 +224,50 @@ def search(
 def set_visibility(repository: Repository, *, private: bool) -> None:
     """Show a repository to every user of the hub, or only to its namespace."""
     repository.private = private
+
+
+def move(
+    session: Session, source: RepositoryName, target: RepositoryName, *, caller: Caller | None
+) -> None:
+    """Give a repository another name; the old one leads to it until somebody takes it."""
+    repository = open_writable(session, source, caller)
+    assert caller is not None
+    namespace = find_namespace(session, target.namespace)
+    role = None if namespace is None else role_in(session, caller, namespace)
+    if namespace is None or role is None or not role.writes:
+        raise ForbiddenError(
+            f"You don't have the rights to move a {target.kind} to the namespace "
+            f"{quoted(target.namespace)}: it needs the role 'write'."
+        )
+    check_repository_name(target.name)
+    other = _find(session, target)
+    if other is not None and other.id != repository.id:
+        raise AlreadyExistsError(
+            f"A {target.kind} repository called {target} already exists: choose another name."
+        )
+    _forget_former(session, target, namespace)
+    old_namespace, old_key = repository.namespace_id, repository.name_key
+    new_key = target.name.lower()
+    if (old_namespace, old_key) != (namespace.id, new_key):
+        session.merge(
+            FormerName(
+                kind=repository.kind,
+                namespace_id=old_namespace,
+                name_key=old_key,
+                repository_id=repository.id,
+            )
+        )
+    repository.namespace, repository.name, repository.name_key = namespace, target.name, new_key
+    if old_namespace != namespace.id:
+        # Another namespace's clients must not be told of chunks that it has not sent.
+        files = select(XetFile.id).filter_by(repository_id=repository.id)
+        session.execute(delete(XetChunk).where(XetChunk.file_id.in_(files)))
+
+
+def _forget_former(session: Session, name: RepositoryName, namespace: Namespace) -> None:
+    former = session.get(FormerName, (name.kind, namespace.id, name.name.lower()))
+    if former is not None:
+        session.delete(former)
 
 
 def remove(session: Session, repository: Repository) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     MetaData,
     String,
@@ -279,3 +280,62 @@ class XetChunk(Base):
     chunk: Mapped[str] = mapped_column(String(64), primary_key=True)
     file_id: Mapped[int] = mapped_column(ForeignKey("xet_files.id", ondelete="CASCADE"), index=True)
     position: Mapped[int]
+
+
+class Discussion(Base):
+    """A discussion or pull request; the latter has a branch of its own, `refs/pr/NUM`.
+
+    `base` is the branch into which it would go, `base_oid` where that was when it was opened.
+    """
+
+    __tablename__ = "discussions"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    num: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    author: Mapped[str] = mapped_column(String(96))
+    status: Mapped[str] = mapped_column(String(8))
+    is_pull_request: Mapped[bool]
+    base: Mapped[str | None] = mapped_column(String(300))
+    base_oid: Mapped[str | None] = mapped_column(String(40))
+    merge_oid: Mapped[str | None] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+
+
+class DiscussionEvent(Base):
+    """Something that happened in a discussion: a comment, a commit, another title or status."""
+
+    __tablename__ = "discussion_events"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["repository_id", "num"],
+            ["discussions.repository_id", "discussions.num"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    repository_id: Mapped[int] = mapped_column(primary_key=True)
+    num: Mapped[int] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(24))
+    kind: Mapped[str] = mapped_column(String(16))
+    author: Mapped[str] = mapped_column(String(96))
+    created_at: Mapped[datetime]
+    content: Mapped[dict[str, Any]]
+
+
+class FormerName(Base):
+    """A name that a repository had before it was moved, and which leads to it still."""
+
+    __tablename__ = "former_names"
+
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    namespace_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    name_key: Mapped[str] = mapped_column(String(96), primary_key=True)
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), index=True
+    )

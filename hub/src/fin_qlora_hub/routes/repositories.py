@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -21,6 +21,7 @@ from fin_qlora_hub.repositories import (
     create,
     cursor_after,
     full_name,
+    move,
     open_readable,
     open_writable,
     remove,
@@ -139,6 +140,36 @@ def delete_repository(body: NewRepository, hub: CurrentHub, caller: CurrentCalle
     """Remove a repository with its history."""
     with hub.database.writing() as session:
         remove(session, open_writable(session, body.target(caller), caller))
+    return JSONResponse({})
+
+
+class Move(BaseModel):
+    """From which full name to which."""
+
+    from_repo: Annotated[Text, Field(alias="fromRepo")]
+    to_repo: Annotated[Text, Field(alias="toRepo")]
+    type: Kind = Kind.MODEL
+
+    def names(self) -> tuple[RepositoryName, RepositoryName]:
+        """Return both names; raises BadRequestError where one has no namespace."""
+        found = []
+        for text in (self.from_repo, self.to_repo):
+            namespace, slash, name = text.partition("/")
+            if not slash or not namespace or not name:
+                raise BadRequestError(
+                    f"{quoted(text)} is no full name: use 'namespace/name' for both."
+                )
+            found.append(RepositoryName(self.type, namespace, name))
+        return found[0], found[1]
+
+
+@router.post("/api/repos/move")
+@writing
+def move_repository(body: Move, hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
+    """Give a repository another name."""
+    source, target = body.names()
+    with hub.database.writing() as session:
+        move(session, source, target, caller=caller)
     return JSONResponse({})
 
 

@@ -116,10 +116,11 @@ def describe_paths(
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
         commit = resolve(session, repository, revision)
+        # Clients copy a file to another repository only if they are told its Xet hash here.
         paths = dict.fromkeys(normalise_path(path.strip("/")) for path in asked.paths)
         found = find_entries(session, repository.id, commit.tree_oid, paths)
         last = last_changes(session, repository, commit, found) if asked.expand else {}
-        hashes = advertised_hashes(session, repository.id, _large(found.values()))
+        hashes = advertised_hashes(session, repository.id, _large(found.values()), smallest=0)
         items = [
             payloads.tree_item(path, entry, last=last.get(path), xet_hashes=hashes)
             for path, entry in found.items()

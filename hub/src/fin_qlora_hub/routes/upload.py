@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub.changes import ChangeReader
-from fin_qlora_hub.committing import Committed, commit_change
+from fin_qlora_hub.committing import Committed, commit_as_pull_request, commit_change
 from fin_qlora_hub.errors import BadRequestError, HubError, TooLargeError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
@@ -60,12 +60,10 @@ def announce_upload(
     body: Announcement,
     hub: CurrentHub,
     caller: CurrentCaller,
-    create_pr: bool = False,
 ) -> JSONResponse:
     """Say how to send each file, and refuse before bytes move what a commit would refuse."""
     with hub.database.reading() as session:
         commit = resolve(session, open_writable(session, target, caller), revision)
-    _refuse_pull_request(create_pr)
     for file in body.files:
         if file.size > hub.settings.max_file_bytes:
             raise TooLargeError(
@@ -105,16 +103,19 @@ async def commit(
     create_pr: bool = False,
 ) -> JSONResponse:
     """Take a commit; its files go to disk as they arrive."""
-    _refuse_pull_request(create_pr)
     length = request.headers.get("content-length", "0")
     await run_in_threadpool(_check_branch, hub, target, revision, caller, int(length))
     reader = ChangeReader(hub.blobs, hub.settings)
     try:
         change = await _receive(request, reader)
+        commit_it = (
+            partial(commit_as_pull_request, base=revision)
+            if create_pr
+            else partial(commit_change, branch=revision)
+        )
         work = partial(
-            commit_change,
+            commit_it,
             *(hub.database, hub.storage, target),
-            branch=revision,
             change=change,
             caller=caller,
         )
@@ -128,9 +129,16 @@ async def commit(
             "commitOid": made.oid,
             "commitUrl": f"{public_url}/{page}",
             "hookOutput": "",
+            **_pull_request(made, f"{public_url}/{web_path(target.kind)}{made.repository}"),
         },
         headers=_warning(made, branch=revision),
     )
+
+
+def _pull_request(made: Committed, url: str) -> dict[str, str]:
+    if made.pull_request is None:
+        return {}
+    return {"pullRequestUrl": f"{url}/discussions/{made.pull_request}"}
 
 
 def _warning(made: Committed, *, branch: str) -> dict[str, str]:
@@ -184,8 +192,3 @@ def _ignore_text(hub: Hub, body: Announcement, present: dict[str, FileEntry]) ->
         return ""
     content = hub.blobs.read(present[IGNORE_FILE].content.sha256, length=MAX_BYTES + 1)
     return b"".join(content).decode("utf-8", "replace")
-
-
-def _refuse_pull_request(wanted: bool) -> None:
-    if wanted:
-        raise BadRequestError("This hub has no pull requests: commit to a branch instead.")

@@ -106,15 +106,22 @@ def find_file(
 
 
 def advertised_hashes(
-    session: Session, repository_id: int, sha256s: Collection[str]
+    session: Session,
+    repository_id: int,
+    sha256s: Collection[str],
+    *,
+    smallest: int = SMALLEST_ADVERTISED,
 ) -> dict[str, str]:
-    """Return the Xet hashes of those contents that clients should fetch in chunks."""
+    """Return the Xet hashes of those contents that clients should fetch in chunks.
+
+    `smallest` is in bytes: 0 gives all that are kept in chunks.
+    """
     wanted = list(sha256s)
     found: dict[str, str] = {}
     for start in range(0, len(wanted), _VALUES_PER_QUERY):
         query = select(XetFile.sha256, XetFile.file_hash).where(
             XetFile.repository_id == repository_id,
-            XetFile.size >= SMALLEST_ADVERTISED,
+            XetFile.size >= smallest,
             XetFile.sha256.in_(wanted[start : start + _VALUES_PER_QUERY]),
         )
         found.update((sha256, file_hash) for sha256, file_hash in session.execute(query))
