@@ -243,3 +243,9 @@ def test_no_log_holds_an_address_that_is_good(http, stranger, repository, caplog
     stranger.put(href, content=data)
     assert "/lfs/upload?grant=..." in caplog.text
     assert href.split("grant=")[1] not in caplog.text
+
+
+def test_only_files_may_be_as_large_as_files(running) -> None:
+    with running.http("anonymous") as http:
+        answer = http.post("/lfs/complete?grant=x", content=b"{" + b" " * 9_000_000)
+        assert answer.status_code == 413

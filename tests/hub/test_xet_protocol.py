@@ -515,3 +515,69 @@ def test_too_many_uploads_at_once_wait_then_come_again(
 
 def test_tokens_last_as_long_as_they_say() -> None:
     assert access.TOKEN_SECONDS == 1800
+
+
+def test_a_client_that_stops_sending_is_let_go(
+    xet, maker, repository, running, monkeypatch
+) -> None:
+    import socket
+
+    monkeypatch.setattr("fin_qlora_hub.routes.receiving.IDLE_SECONDS", 0.3)
+    name, body = maker.xorb(some_bytes(seed=30))
+    host, port = running.url.removeprefix("http://").split(":")
+    with xet(repository) as http, socket.create_connection((host, int(port))) as slow:
+        slow.settimeout(20)
+        slow.sendall(
+            f"POST {http.base_url.path}v1/xorbs/default/{name} HTTP/1.1\r\nHost: x\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            f"Authorization: {http.headers['Authorization']}\r\n\r\n".encode()
+            + body[:1000]
+        )
+        assert b" 503 " in slow.recv(1000)
+    assert not list((running.hub.settings.xorbs_path / "incoming").iterdir())
+
+
+def test_a_full_disk_keeps_no_chunk(xet, maker, repository, running, monkeypatch) -> None:
+    import errno
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    data = some_bytes(seed=31)
+    name, body = maker.xorb(data)
+    before = stored_xorbs(running.hub)
+    with xet(repository) as http:
+        for place in ("append", "os.fsync", "sync_folder"):
+            with monkeypatch.context() as broken:
+                broken.setattr(f"fin_qlora_hub.disk.{place}", full)
+                answer = http.post(f"v1/xorbs/default/{name}", content=body)
+                assert (answer.status_code, answer.headers["x-error-code"]) == (507, "StorageFull")
+            grant = http.post(f"v1/xorb-grants/default/{name}", json={"length": len(body)})
+            assert grant.status_code == 201
+        with monkeypatch.context() as broken:
+            broken.setattr("fin_qlora_hub.disk.append", full)
+            assert http.post("v1/shards", content=maker.shard()).status_code == 507
+        assert len(stored_xorbs(running.hub) - before) <= 1  # no row names it: `gc` takes it
+        assert register(http, maker, data).json() == {"result": 1}
+
+
+def test_a_body_that_is_cut_keeps_nothing(xet, maker, repository, running) -> None:
+    import socket
+
+    before = stored_xorbs(running.hub)
+    name, body = maker.xorb(some_bytes(seed=32))
+    host, port = running.url.removeprefix("http://").split(":")
+    with xet(repository) as http:
+        for path in (f"v1/xorbs/default/{name}", "v2/shards"):
+            with socket.create_connection((host, int(port))) as client:
+                client.sendall(
+                    f"POST {http.base_url.path}{path} HTTP/1.1\r\nHost: x\r\n"
+                    f"Content-Length: {len(body)}\r\n"
+                    f"Authorization: {http.headers['Authorization']}\r\n\r\n".encode()
+                    + body[:1000]
+                )
+        for _ in range(100):  # the server is still well, and in time forgets
+            if stored_xorbs(running.hub) == before:
+                break
+            http.get("v1/chunks/default/" + "0" * 64)
+    assert stored_xorbs(running.hub) == before

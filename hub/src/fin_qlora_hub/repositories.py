@@ -17,6 +17,7 @@ from fin_qlora_hub.errors import (
     BadRequestError,
     ForbiddenError,
     NotAuthenticatedError,
+    NotFoundError,
     RepositoryMovedError,
     RepositoryNotFoundError,
     UnhostedRepositoryError,
@@ -219,6 +220,33 @@ def search(
         value, last_id = _read_cursor(cursor, wanted.sort)
         query = query.where(tuple_(key, Repository.id) < (value, last_id))
     return iter(session.scalars(query))
+
+
+def list_owned(
+    session: Session, namespace: str | None, *, caller: Caller | None, after: int, limit: int
+) -> Sequence[tuple[Repository, int]]:
+    """Return the repositories of a namespace (the caller's own by default) with their bytes.
+
+    Those after a number, by their numbers, at most `limit`; only for those with a role there.
+    """
+    if caller is None:
+        raise NotAuthenticatedError("Invalid username or password.")
+    owner = find_namespace(session, namespace or caller.name)
+    if owner is None or role_in(session, caller, owner) is None:
+        raise NotFoundError("There is no such organization.")
+    stored = (
+        select(func.coalesce(func.sum(StoredFile.size), 0))
+        .where(StoredFile.repository_id == Repository.id)
+        .correlate(Repository)
+        .scalar_subquery()
+    )
+    query = (
+        select(Repository, stored)
+        .where(Repository.namespace_id == owner.id, Repository.id > after)
+        .order_by(Repository.id)
+        .limit(limit)
+    )
+    return [(repository, size) for repository, size in session.execute(query)]
 
 
 def set_visibility(repository: Repository, *, private: bool) -> None:

@@ -66,7 +66,7 @@ class Boundary:
             return self._settings.max_commit_bytes
         if _XORB_PATH.match(path):
             return MAX_BODY_BYTES
-        if path.startswith("/lfs/"):
+        if path in ("/lfs/upload", "/lfs/part"):
             return self._settings.max_file_bytes
         if _SHARD_PATH.match(path):
             return MAX_BYTES

@@ -41,25 +41,18 @@ def repository(found: Repository, *, details: bool = True) -> dict[str, Any]:
     return shown
 
 
-def contents(
-    held: Contents, *, blobs: bool = False, xet_hashes: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def contents(held: Contents, *, blobs: bool = False) -> dict[str, Any]:
     """Return what repository information adds to that: the files of one revision."""
     return {
         "sha": held.commit.oid,
         "lastModified": moment(held.commit.created_at),
-        "siblings": [
-            _sibling(path, file, blobs=blobs, xet_hashes=xet_hashes or {})
-            for path, file in held.files.items()
-        ],
+        "siblings": [_sibling(path, file, blobs=blobs) for path, file in held.files.items()],
         "usedStorage": held.used_storage,
         "spaces": [],
     }
 
 
-def _sibling(
-    path: str, entry: FileEntry, *, blobs: bool, xet_hashes: Mapping[str, str]
-) -> dict[str, Any]:
+def _sibling(path: str, entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
     if not blobs:
         return {"rfilename": path}
     shown = {"rfilename": path, "size": entry.content.size, "blobId": entry.oid}
@@ -69,8 +62,6 @@ def _sibling(
             "size": entry.content.size,
             "pointerSize": entry.pointer_size,
         }
-        if entry.content.sha256 in xet_hashes:
-            shown["xetHash"] = xet_hashes[entry.content.sha256]
     return shown
 
 

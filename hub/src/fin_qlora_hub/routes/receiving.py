@@ -74,9 +74,7 @@ async def receive(request: Request, take: Callable[[bytes], object], *, executor
     except ClientDisconnect:
         raise BadRequestError("The connection was cut before everything had arrived.") from None
     except TimeoutError:
-        raise BadRequestError(
-            f"Nothing arrived for {IDLE_SECONDS} seconds: send it again."
-        ) from None
+        raise BusyError(f"Nothing arrived for {IDLE_SECONDS} seconds: send it again.") from None
     except HubError:
         await _drain(stream)
         raise

@@ -21,6 +21,7 @@ from fin_qlora_hub.repositories import (
     create,
     cursor_after,
     full_name,
+    list_owned,
     move,
     open_readable,
     open_writable,
@@ -47,6 +48,7 @@ from fin_qlora_hub.text import Text, quoted, shortened
 router = APIRouter()
 
 MAX_PAGE = 1000
+OWNED_PAGE = 100
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 _SORTS = {
     "lastModified": SortKey.UPDATED,
@@ -190,6 +192,33 @@ def change_settings(
             set_visibility(repository, private=private)
         visibility = "private" if repository.private else "public"
     return JSONResponse({"visibility": visibility, "gated": False})
+
+
+@router.get("/api/settings/repositories")
+@router.get("/api/organizations/{namespace}/settings/repositories")
+def list_own_repositories(
+    request: Request,
+    hub: CurrentHub,
+    caller: CurrentCaller,
+    public_url: PublicUrl,
+    namespace: Segment | None = None,
+    cursor: Annotated[int, Query(ge=0, lt=2**62)] = 0,
+) -> JSONResponse:
+    """List the repositories of a namespace, of every kind, with the bytes that each holds."""
+    with hub.database.reading() as session:
+        found = list_owned(session, namespace, caller=caller, after=cursor, limit=OWNED_PAGE + 1)
+        shown = [
+            {
+                "id": full_name(repository),
+                "type": repository.kind,
+                "updatedAt": payloads.moment(repository.updated_at),
+                "visibility": "private" if repository.private else "public",
+                "storage": size,
+            }
+            for repository, size in found[:OWNED_PAGE]
+        ]
+        following = str(found[OWNED_PAGE - 1][0].id) if len(found) > OWNED_PAGE else None
+    return page(shown, request=request, public_url=public_url, cursor=following)
 
 
 @router.get("/api/{kinds}")
