@@ -33,7 +33,8 @@ def test_a_discussion(api, running, base) -> None:
     with pytest.raises(HfHubHTTPError, match="Only who wrote"):
         bob.edit_discussion_comment(base, 1, said.id, "No.")
     assert bob.rename_discussion(base, 1, "Another question").new_title == "Another question"
-    assert api.hide_discussion_comment(base, 1, said.id).hidden
+    with pytest.warns(UserWarning, match="irreversible"):
+        assert api.hide_discussion_comment(base, 1, said.id).hidden
     with pytest.raises(HfHubHTTPError, match="hidden"):
         api.edit_discussion_comment(base, 1, said.id, "again")
     changed = api.change_discussion_status(base, 1, "closed", comment="done")

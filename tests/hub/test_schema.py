@@ -65,6 +65,8 @@ def populated(start_hub, tmp_path) -> Path:
         hub.api().upload_file(path_or_fileobj=b"w", path_in_repo="w.bin", repo_id="desk/a")
         hub.api().create_discussion("desk/a", "a question", description="why?")
         hub.api().move_repo("desk/a", "desk/b")
+        hub.api().update_repo_settings("desk/b", gated="manual")
+        hub.api().grant_access("desk/b", "carol")
         return hub.hub.settings.database_path
 
 

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes import (
     discussions,
+    gating,
     identity,
     lfs,
     misc,
@@ -35,6 +36,7 @@ def create_app(hub: Hub) -> ASGIApp:
         misc,
         identity,
         discussions,
+        gating,
         rewriting,
         xet,
         lfs,

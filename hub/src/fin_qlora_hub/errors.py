@@ -6,6 +6,7 @@
     ├── NotAuthenticatedError      no token was sent
     ├── InvalidTokenError          the token is unknown, expired or revoked
     ├── ForbiddenError             the caller is known and may not do this
+    │   └── GatedError             they may see the repository, but must ask for its files
     ├── NotFoundError
     │   ├── RepositoryNotFoundError
     │   │   └── UnhostedRepositoryError   nothing to read in a namespace that is not the caller's
@@ -54,6 +55,10 @@ class InvalidTokenError(HubError):
 
 class ForbiddenError(HubError):
     """The caller is known but lacks the right to do this."""
+
+
+class GatedError(ForbiddenError):
+    """The caller may see the repository, but must be let in before they have its files."""
 
 
 class NotFoundError(HubError):

@@ -78,6 +78,7 @@ class Search:
     tags: Sequence[str] = ()
     sort: SortKey = SortKey.UPDATED
     details: bool = False
+    gated: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,9 @@ def search(
     )
     if wanted.details:
         query = query.options(undefer(Repository.card_details))
+    if wanted.gated is not None:
+        open_to_all = Repository.gated.is_(None)
+        query = query.where(~open_to_all if wanted.gated else open_to_all)
     if wanted.author:
         query = query.where(Namespace.name_key == wanted.author.lower())
     if wanted.text:

@@ -115,6 +115,7 @@ class Repository(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     downloads: Mapped[int] = mapped_column(default=0)
+    gated: Mapped[str | None] = mapped_column(String(8))
     card: Mapped[dict[str, Any]]
     card_details: Mapped[dict[str, Any]] = mapped_column(deferred=True)
 
@@ -339,3 +340,19 @@ class FormerName(Base):
     repository_id: Mapped[int] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), index=True
     )
+
+
+class AccessRequest(Base):
+    """Somebody's wish to have the files of a gated repository, and what became of it."""
+
+    __tablename__ = "access_requests"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    status: Mapped[str] = mapped_column(String(8))
+    created_at: Mapped[datetime]
+    rejection_reason: Mapped[str | None]

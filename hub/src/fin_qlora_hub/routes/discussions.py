@@ -22,6 +22,7 @@ from fin_qlora_hub.discussions import (
     open_pull_request,
     rename,
 )
+from fin_qlora_hub.gating import may_download
 from fin_qlora_hub.merging import diff_text, difference, merge
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
 from fin_qlora_hub.repositories import full_name, open_readable, open_writable
@@ -149,7 +150,7 @@ def show(
             changes = difference(session, repository, found)
             is_open = found.status in OPEN_STATUSES
             shown["filesWithConflicts"] = list(changes.conflicts) if is_open else []
-            if diff:
+            if diff and may_download(session, repository, caller):
                 shown["diff"] = diff_text(session, hub.storage, repository, changes)
     return JSONResponse(shown)
 

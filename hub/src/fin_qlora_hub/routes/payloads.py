@@ -23,7 +23,7 @@ def repository(found: Repository, *, details: bool = True) -> dict[str, Any]:
         "modelId": full_name(found),
         "author": found.namespace.name,
         "private": found.private,
-        "gated": False,
+        "gated": found.gated or False,
         "disabled": False,
         "createdAt": moment(found.created_at),
         "lastModified": moment(found.updated_at),

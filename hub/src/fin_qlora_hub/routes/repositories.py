@@ -181,17 +181,16 @@ def change_settings(
     body: RepositorySettings, target: Target, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
     """Change who may see a repository."""
-    if body.gated:
-        raise BadRequestError(
-            "This hub has no gated access: give people a role in the namespace instead."
-        )
     private = _is_private(body.visibility, body.private)
     with hub.database.writing() as session:
         repository = open_writable(session, target, caller)
         if private is not None:
             set_visibility(repository, private=private)
+        if body.gated is not None:
+            repository.gated = body.gated or None
+        gated = repository.gated or False
         visibility = "private" if repository.private else "public"
-    return JSONResponse({"visibility": visibility, "gated": False})
+    return JSONResponse({"visibility": visibility, "gated": gated})
 
 
 @router.get("/api/settings/repositories")
@@ -258,9 +257,10 @@ def list_repositories(
         text=text,
         tags=[*tags, *([pipeline_tag] if pipeline_tag else [])],
         sort=_SORTS[sort],
+        gated=gated,
         details=bool({"cardData", "config"}.intersection(fields)),
     )
-    limit = 0 if gated else min(limit, MAX_PAGE)
+    limit = min(limit, MAX_PAGE)
     with hub.database.reading() as session:
         shown: list[dict[str, Any]] = []
         last, following, size = None, None, 0

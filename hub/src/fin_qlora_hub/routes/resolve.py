@@ -8,6 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from fin_qlora_hub.cards import CONFIGURATION_FILES
 from fin_qlora_hub.errors import EntryNotFoundError, UnhostedRepositoryError
+from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.names import normalise_path
@@ -124,6 +125,7 @@ def _find(
 ) -> _Found:
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
+        require_download(session, repository, caller)
         commit = resolve(session, repository, revision)
         entry = find_entry(session, repository.id, commit.tree_oid, path)
         if not isinstance(entry, FileEntry):

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 
 from fin_qlora_hub.copying import copy_chunked
 from fin_qlora_hub.errors import BadRequestError
+from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
 from fin_qlora_hub.repositories import Kind, RepositoryName, open_readable, open_writable
 from fin_qlora_hub.rewriting import PAGE, list_large_files, remove_large_files, squash
@@ -126,6 +127,7 @@ def copy_files(
     failed = []
     with hub.database.writing() as session:
         source = open_readable(session, target, caller)
+        require_download(session, source, caller)
         receiver = open_writable(session, other, caller)
         for file in body.files:
             if not copy_chunked(session, hub.storage, source, receiver, file.sha256):

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub.errors import BadRequestError, EntryNotFoundError
+from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.names import normalise_path
 from fin_qlora_hub.references import DEFAULT_BRANCH, resolve
 from fin_qlora_hub.repositories import Kind, RepositoryName, open_readable
@@ -35,6 +36,7 @@ def describe_weights(
     def find(*paths: str) -> dict[str, Source]:
         with hub.database.reading() as session:
             repository = open_readable(session, target, caller)
+            require_download(session, repository, caller)
             commit = resolve(session, repository, DEFAULT_BRANCH)
             found = find_entries(session, repository.id, commit.tree_oid, paths)
             sources = {}

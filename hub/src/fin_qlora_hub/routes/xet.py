@@ -23,6 +23,7 @@ from fin_qlora_hub.errors import (
     NotFoundError,
     OperationalError,
 )
+from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.references import resolve
 from fin_qlora_hub.repositories import open_readable, open_writable
@@ -94,6 +95,7 @@ def give_read_token(
     """Let a client fetch the chunks of a repository's files."""
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
+        require_download(session, repository, caller)
         resolve(session, repository, revision)
         assert caller is not None
         access = Access(repository.id, repository.namespace_id, caller.user_id, Scope.READ)
