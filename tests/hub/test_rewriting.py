@@ -109,7 +109,9 @@ def test_a_copy_into_another_repository(api, running, repository, new_name, tmp_
     for namespace in ("alice", "desk"):
         other = new_name(namespace)
         api.create_repo(other)
-        copy = CommitOperationCopy("w.bin", "copy.bin", src_repo_id=repository)
+        copy = CommitOperationCopy(
+            "w.bin", "copy.bin", src_repo_id=repository, src_repo_type="model"
+        )
         api.create_commit(other, [copy], commit_message="copy")
         path = api.hf_hub_download(other, "copy.bin", cache_dir=tmp_path)
         assert Path(path).read_bytes() == data
