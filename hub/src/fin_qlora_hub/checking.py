@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -53,8 +54,9 @@ def scrub(hub: Hub) -> Iterator[str]:
             hub.xorbs.forget(name)
             index = hub.xorbs.read_index(name, chunks=row.chunks, size=row.size)
             reader = XorbReader()
-            for chunk in hub.xorbs.read(name, start=0, length=row.size):
-                reader.feed(chunk)
+            with closing(hub.xorbs.read(name, start=0, length=row.size)) as chunks:
+                for chunk in chunks:
+                    reader.feed(chunk)
             found = reader.finish()
             intact = found.hash == name and found == index and reader.size == row.size
         except (HubError, OSError):

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -93,7 +93,7 @@ def put_in_place(path: Path, target: Path) -> None:
         sync_folder(target.parent)
 
 
-def read_part(path: Path, *, start: int, length: int | None = None) -> Iterator[bytes]:
+def read_part(path: Path, *, start: int, length: int | None = None) -> Generator[bytes, None, None]:
     """Open a file now, so that a missing one fails here, and yield it chunk by chunk."""
     handle = path.open("rb")
     if length is None:
@@ -101,7 +101,7 @@ def read_part(path: Path, *, start: int, length: int | None = None) -> Iterator[
     return _chunks(handle, start=start, length=length)
 
 
-def _chunks(handle: BinaryIO, *, start: int, length: int) -> Iterator[bytes]:
+def _chunks(handle: BinaryIO, *, start: int, length: int) -> Generator[bytes, None, None]:
     with handle:
         handle.seek(start)
         while length > 0 and (chunk := handle.read(min(CHUNK_BYTES, length))):

@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,7 +119,7 @@ class XorbStore:
         except (OSError, ValueError) as error:
             raise UnusableDataError(f"The xorb {xorb} is lost or damaged ({error}).") from error
 
-    def read(self, xorb: str, *, start: int, length: int) -> Iterator[bytes]:
+    def read(self, xorb: str, *, start: int, length: int) -> Generator[bytes, None, None]:
         """Open the file now and yield bytes of the xorb as they are kept, in pieces."""
         return disk.read_part(self.path_of(xorb), start=start, length=length)
 
@@ -130,16 +131,17 @@ class XorbStore:
             segment.xorb, start=start, length=index.packed_offset(segment.end) - start
         )
         rest = b""
-        for piece in pieces:
-            data = rest + piece if rest else piece
-            view, at = memoryview(data), 0
-            while position < segment.end:
-                size = index.packed_offset(position + 1) - index.packed_offset(position)
-                if at + size > len(view):
-                    break
-                yield _verified(view[at : at + size], index.chunk(position), xorb=segment.xorb)
-                at, position = at + size, position + 1
-            rest = data[at:]
+        with closing(pieces):
+            for piece in pieces:
+                data = rest + piece if rest else piece
+                view, at = memoryview(data), 0
+                while position < segment.end:
+                    size = index.packed_offset(position + 1) - index.packed_offset(position)
+                    if at + size > len(view):
+                        break
+                    yield _verified(view[at : at + size], index.chunk(position), xorb=segment.xorb)
+                    at, position = at + size, position + 1
+                rest = data[at:]
         if position != segment.end:
             raise UnusableDataError(f"The xorb {segment.xorb} is cut short.")
 
