@@ -159,10 +159,23 @@ def test_a_malformed_shard(maker) -> None:
         maker.shard(maker.file(b"x", flags=1 << 31)),
         maker.shard(maker.file(b"x", flags=1 << 30)),
         maker.header() + struct.pack("<32s4I", bytes(32), 3 << 30, 0, 0, 0) + maker.end(),
-        maker.header() + struct.pack("<32s4I", bytes(32), 3 << 30, 2**32 - 1, 0, 0) + maker.end(),
+        maker.header() + struct.pack("<32s4I", bytes(32), 3 << 30, 9, 0, 0) + maker.end(),
     ):
         with pytest.raises(BadRequestError, match="malformed"):
             list(read_files(io.BytesIO(bad)))
+
+
+def test_a_shard_of_too_many_segments_is_not_read(maker, monkeypatch) -> None:
+    monkeypatch.setattr("fin_qlora_hub.xet.shards.MAX_SEGMENTS", 2)
+    file = maker.file(b"x")
+    assert len(list(read_files(io.BytesIO(maker.shard(file, file))))) == 2
+    with pytest.raises(TooLargeError):
+        list(read_files(io.BytesIO(maker.shard(file, file, file))))
+    endless = maker.header() + struct.pack("<32s4I", bytes(32), 3 << 30, 3, 0, 0)
+    shard = io.BytesIO(endless + maker.end() * 1000)
+    with pytest.raises(TooLargeError):
+        list(read_files(shard))
+    assert shard.tell() == len(endless)
 
 
 def test_a_dedup_answer_can_be_recognised_only_with_the_chunk(maker) -> None:

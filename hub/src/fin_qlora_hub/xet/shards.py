@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from fin_qlora_hub.errors import BadRequestError
+from fin_qlora_hub.errors import BadRequestError, TooLargeError
 from fin_qlora_hub.xet.hashes import HASH_BYTES, from_text, keyed, to_text
 from fin_qlora_hub.xet.xorbs import XorbIndex
 
 MAX_BYTES = 64 * 1024 * 1024
+# A file of 100 GB has about 1,600 segments, one of nothing but zeros eight for each megabyte.
+MAX_SEGMENTS = 200_000
 _TAG = bytes.fromhex("48465265706f4d6574614461746100556967456a7b815783a5bdd95ccdd14aa9")
 _VERSION = 2
 _HEADER = struct.Struct("<32sQQ")
@@ -52,13 +54,17 @@ class ClaimedFile:
 
 
 def read_files(shard: BinaryIO) -> Iterator[ClaimedFile]:
-    """Yield the files of an uploaded shard; raises BadRequestError where it is malformed."""
+    """Yield the files of an uploaded shard; raises BadRequestError where it is malformed.
+
+    Raises TooLargeError before it reads more than MAX_SEGMENTS segments of all files together.
+    """
     header = shard.read(_HEADER.size)
     if len(header) != _HEADER.size or not header.startswith(_TAG):
         raise _malformed("it does not begin as one")
     _, version, _ = _HEADER.unpack(header)
     if version != _VERSION:
         raise _malformed(f"its version is {version}, this hub reads {_VERSION}")
+    total = 0
     while True:
         raw, flags, count, _, _ = _record(shard)
         if raw == _END:
@@ -67,6 +73,9 @@ def read_files(shard: BinaryIO) -> Iterator[ClaimedFile]:
             raise _malformed("a file comes without its verification or SHA-256")
         if not count:
             raise _malformed("a file has no segments")
+        total += count
+        if total > MAX_SEGMENTS:
+            raise TooLargeError(f"A shard may refer to {MAX_SEGMENTS:,} runs of chunks.")
         segments = tuple(_segment(shard) for _ in range(count))
         runs = tuple(_record(shard)[0] for _ in range(count))
         sha256 = to_text(_record(shard)[0])
