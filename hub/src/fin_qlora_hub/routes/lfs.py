@@ -32,7 +32,7 @@ MAX_OBJECTS = 1000
 MAX_PARTS = 10_000
 URL_SECONDS = 6 * 60 * 60
 MEDIA_TYPE = "application/vnd.git-lfs+json"
-_UPLOAD, _PART = "lfs-upload", "lfs-part"
+_UPLOAD, _PART, _COMPLETE = "lfs-upload", "lfs-part", "lfs-complete"
 _BATCH = "/{namespace}/{name}.git/info/lfs/objects/batch"
 _VERIFY = "/{namespace}/{name}.git/info/lfs/objects/verify"
 
@@ -186,7 +186,7 @@ class _Planner:
             header[f"{number:05}"] = self._url("part", part, _PART)
         count = len(header) - 1
         whole = {**claims, "upload": upload, "parts": count}
-        return {"href": self._url("complete", whole, _UPLOAD), "header": header}
+        return {"href": self._url("complete", whole, _COMPLETE), "header": header}
 
     def _url(self, what: str, claims: dict[str, Any], purpose: str) -> str:
         sealed, _ = self._hub.signer.seal(purpose, claims, seconds=URL_SECONDS)
@@ -233,7 +233,7 @@ async def complete_parts(
     grant: str, body: Completion, hub: CurrentHub, slot: UploadSlot
 ) -> JSONResponse:
     """Put the parts of a file together."""
-    claims = _opened(hub, grant, purpose=_UPLOAD)
+    claims = _opened(hub, grant, purpose=_COMPLETE)
     access, expected = Access.of(claims), Expected(claims["oid"], claims["size"])
     name, count = claims["upload"], claims["parts"]
     sent = [(part.number, part.etag.strip('"')) for part in body.parts]
