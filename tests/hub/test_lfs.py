@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fin_qlora_hub.collecting import collect
+from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.xet import signing
 
 
@@ -232,8 +234,24 @@ def test_parts_that_nobody_waits_for_are_swept(in_parts, monkeypatch) -> None:
     lost.close()
     assert store.sweep() == 1
     assert len(store.paths("upload", 1)) == 1
+    collect(in_parts.hub)
+    assert len(store.paths("upload", 1)) == 1
     monkeypatch.setattr("fin_qlora_hub.parts.PATIENCE_SECONDS", -1)
+    receiving = store.receive(3)
+    collect(in_parts.hub)  # while a server runs: what is being received stays
+    with pytest.raises(BadRequestError):
+        store.paths("upload", 1)
+    assert receiving.path.is_file()
+    receiving.close()
     assert store.sweep() == 1
+
+
+def test_an_address_for_a_whole_file_completes_no_parts(http, stranger, repository) -> None:
+    data = some_bytes(100, seed=10)
+    planned = batch(http, repository, data).json()["objects"][0]
+    address = planned["actions"]["upload"]["href"].replace("/lfs/upload", "/lfs/complete")
+    answer = stranger.post(address, json={"oid": planned["oid"], "parts": []})
+    assert answer.status_code == 403
 
 
 def test_no_log_holds_an_address_that_is_good(http, stranger, repository, caplog) -> None:

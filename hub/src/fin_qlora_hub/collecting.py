@@ -54,6 +54,8 @@ def collect(hub: Hub, *, dry_run: bool = False) -> Collected:
     Every removal happens inside a writing transaction, like every arrival: neither can miss the
     other. A crash leaves at most files that no one names, which the next run removes.
     """
+    if not dry_run:
+        hub.parts.remove_old()
     before = datetime.now(UTC) - GRACE
     total = _forget_uncommitted(hub, before, dry_run=dry_run)
     total += _remove_xorbs(hub, before, dry_run=dry_run)
@@ -81,10 +83,9 @@ def _forget_uncommitted(hub: Hub, before: datetime, *, dry_run: bool) -> Collect
 
 
 def _uncommitted(hub: Hub, session: Session, number: int, before: datetime) -> list[str]:
-    committed = (
-        select(TreeEntry.sha256)
-        .where(TreeEntry.repository_id == number, TreeEntry.sha256 == StoredFile.sha256)
-        .exists()
+    # Not correlated: the tree entries are read once, not once for each content.
+    committed = select(TreeEntry.sha256).where(
+        TreeEntry.repository_id == number, TreeEntry.sha256.is_not(None)
     )
     young = (
         select(XetFile.id)
@@ -95,7 +96,9 @@ def _uncommitted(hub: Hub, session: Session, number: int, before: datetime) -> l
         )
         .exists()
     )
-    query = select(StoredFile.sha256).where(StoredFile.repository_id == number, ~committed, ~young)
+    query = select(StoredFile.sha256).where(
+        StoredFile.repository_id == number, StoredFile.sha256.not_in(committed), ~young
+    )
     return [
         name
         for name in session.scalars(query)

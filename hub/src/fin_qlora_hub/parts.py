@@ -1,6 +1,7 @@
 """Parts of large files, waiting on the disk until the last one has come."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from fin_qlora_hub import disk
@@ -45,13 +46,18 @@ class PartStore:
 
     def sweep(self) -> int:
         """Remove what was being received, and parts whose last one never came."""
-        swept = disk.empty_folder(self._incoming)
+        return disk.empty_folder(self._incoming) + self.remove_old()
+
+    def remove_old(self) -> int:
+        """Remove parts whose last one never came; a server may run meanwhile."""
+        removed = 0
         oldest = time.time() - PATIENCE_SECONDS
         for path in self._root.iterdir():
-            if path.is_file() and path.stat().st_mtime < oldest:
-                path.unlink()
-                swept += 1
-        return swept
+            with suppress(FileNotFoundError):  # the upload has just been completed
+                if path.is_file() and path.stat().st_mtime < oldest:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def _path(self, upload: str, number: int) -> Path:
         return self._root / f"{upload}-{number}"
