@@ -96,6 +96,7 @@ class XorbStore:
     def publish(self, staged: StagedXorb) -> None:
         """Put a xorb in its place, durably; whoever calls holds the writing transaction."""
         disk.put_in_place(staged.file.path, self.path_of(staged.hash))
+        self.forget(staged.hash)  # it may have been here before, packed in another way
 
     def index(self, xorb: str, *, chunks: int, size: int) -> XorbIndex:
         """Return which chunks a xorb holds; raises UnusableDataError where it is damaged."""
@@ -150,7 +151,7 @@ class XorbStore:
         return disk.empty_folder(self._incoming)
 
     def forget(self, xorb: str) -> None:
-        """Drop what is remembered of a xorb that is being removed."""
+        """Drop what is remembered of a xorb, which is being removed or replaced."""
         with self._guard:
             self._indexes.pop(xorb, None)
 
