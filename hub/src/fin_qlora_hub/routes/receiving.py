@@ -13,6 +13,8 @@ from fin_qlora_hub.errors import BadRequestError, BusyError, HubError, TooLargeE
 
 PIECE_BYTES = 1024 * 1024
 IDLE_SECONDS = 60
+# A client that sends a byte now and then would keep its slot for ever.
+SLOWEST_BYTES_PER_SECOND = 16 * 1024
 WAIT_SECONDS = 15
 # What a client still sends after a refusal is read up to here, so that it sees the reason.
 DRAINED_BYTES = 64 * 1024 * 1024
@@ -54,10 +56,12 @@ async def receive(request: Request, take: Callable[[bytes], object], *, executor
     loop = asyncio.get_running_loop()
     writing: asyncio.Future[object] | None = None
     held, size = [], 0
+    end = loop.time() + IDLE_SECONDS
     try:
-        async with asyncio.timeout(IDLE_SECONDS) as patience:
+        async with asyncio.timeout_at(end) as patience:
             async for chunk in stream:
-                patience.reschedule(loop.time() + IDLE_SECONDS)
+                end += len(chunk) / SLOWEST_BYTES_PER_SECOND
+                patience.reschedule(min(loop.time() + IDLE_SECONDS, end))
                 held.append(chunk)
                 size += len(chunk)
                 if size < PIECE_BYTES:
@@ -74,7 +78,9 @@ async def receive(request: Request, take: Callable[[bytes], object], *, executor
     except ClientDisconnect:
         raise BadRequestError("The connection was cut before everything had arrived.") from None
     except TimeoutError:
-        raise BusyError(f"Nothing arrived for {IDLE_SECONDS} seconds: send it again.") from None
+        raise BusyError(
+            f"Nothing arrived for {IDLE_SECONDS} seconds, or too little: send it again."
+        ) from None
     except HubError:
         await _drain(stream)
         raise
