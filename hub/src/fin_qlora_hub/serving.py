@@ -21,8 +21,9 @@ from fin_qlora_hub.settings import Settings
 
 GRACE_SECONDS = 10
 _logger = logging.getLogger("fin_qlora_hub")
-# Whoever reads the log must not be able to use an address that was signed for somebody.
-_SECRETS = re.compile(r"(?<=[?&])(grant|part)=[^&]*")
+# Whoever reads the log must not be able to use an address that was signed for somebody, nor learn
+# which chunks somebody has.
+_SECRETS = re.compile(r"(?<=[?&])((?:grant|part)=)[^&]*|(/xet/.*/chunks/[^/]*/).*")
 
 
 class WithoutSecrets(logging.Filter):
@@ -32,7 +33,7 @@ class WithoutSecrets(logging.Filter):
         """Change the record, and keep it."""
         if isinstance(record.args, tuple):
             record.args = tuple(
-                _SECRETS.sub(r"\1=...", value) if isinstance(value, str) else value
+                _SECRETS.sub(r"\1\2...", value) if isinstance(value, str) else value
                 for value in record.args
             )
         return True
