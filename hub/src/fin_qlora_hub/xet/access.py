@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError, RepositoryNotFoundError
+from fin_qlora_hub.gating import RequestStatus
 from fin_qlora_hub.identity import Role
-from fin_qlora_hub.tables import HubState, Membership, Repository
+from fin_qlora_hub.tables import AccessRequest, HubState, Membership, Repository
 from fin_qlora_hub.xet.signing import Signer
 
 TOKEN_SECONDS = 30 * 60
@@ -65,11 +66,22 @@ def require(session: Session, access: Access, *, scope: Scope) -> Repository:
     repository = session.get(Repository, access.repository_id)
     if repository is None or repository.namespace_id != access.namespace_id:
         raise RepositoryNotFoundError("Repository not found")
-    if scope is Scope.WRITE and access.user_id != access.namespace_id:
-        membership = session.get(Membership, (access.namespace_id, access.user_id))
-        if membership is None or not Role(membership.role).writes:
-            raise ForbiddenError("You may no longer change this repository.")
+    if access.user_id == access.namespace_id:
+        return repository
+    membership = session.get(Membership, (access.namespace_id, access.user_id))
+    if scope is Scope.WRITE and (membership is None or not Role(membership.role).writes):
+        raise ForbiddenError("You may no longer change this repository.")
+    if membership is None and not _is_open(session, repository, access.user_id):
+        raise RepositoryNotFoundError("Repository not found")
     return repository
+
+
+def _is_open(session: Session, repository: Repository, user_id: int) -> bool:
+    """Say whether somebody without a role may have the files."""
+    if repository.private or repository.gated is None:
+        return not repository.private
+    request = session.get(AccessRequest, (repository.id, user_id))
+    return request is not None and request.status == RequestStatus.ACCEPTED
 
 
 def generation(session: Session) -> str:
