@@ -33,7 +33,7 @@ class _Found:
     name: str
     commit: str
     entry: FileEntry
-    source: Source
+    source: Source | None
     xet_hash: str | None
 
 
@@ -89,7 +89,7 @@ def _download(
     public_url: str,
 ) -> Response:
     path = normalise_path(path)
-    found = _find(hub, target, revision, path, caller)
+    found = _find(hub, target, revision, path, caller, described=request.method == "HEAD")
     headers = _headers(found, path=path, pinned=revision == found.commit)
     if found.xet_hash is not None:
         api = f"{public_url}/api/{target.kind}s/{found.name}"
@@ -111,7 +111,7 @@ def _download(
     if part:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     status = 206 if part else 200
-    if request.method == "HEAD":
+    if found.source is None:
         return Response(status_code=status, headers=headers)
     counted = target.kind is Kind.DATASET or path in CONFIGURATION_FILES
     if counted and "x-hf-download-counter" in request.headers:
@@ -121,8 +121,15 @@ def _download(
 
 
 def _find(
-    hub: Hub, target: RepositoryName, revision: str, path: str, caller: Caller | None
+    hub: Hub,
+    target: RepositoryName,
+    revision: str,
+    path: str,
+    caller: Caller | None,
+    *,
+    described: bool,
 ) -> _Found:
+    """Find a file; one that is only described needs no list of the chunks that make it up."""
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
         require_download(session, repository, caller)
@@ -131,7 +138,9 @@ def _find(
         if not isinstance(entry, FileEntry):
             raise EntryNotFoundError("Entry not found", commit=commit.oid)
         content = entry.content
-        source = hub.storage.source(session, repository.id, content.sha256, size=content.size)
+        source = None
+        if not described:
+            source = hub.storage.source(session, repository.id, content.sha256, size=content.size)
         advertised = advertised_hashes(session, repository.id, [content.sha256])
         return _Found(
             *(repository.id, full_name(repository), commit.oid, entry, source),
