@@ -152,7 +152,9 @@ def open_readable(session: Session, wanted: RepositoryName, caller: Caller | Non
         return repository
     if repository is None:
         _follow(session, wanted, caller)
-    namespace = find_namespace(session, wanted.namespace)
+    namespace = (
+        find_namespace(session, wanted.namespace) if repository is None else repository.namespace
+    )
     if namespace is None or role_in(session, caller, namespace) is None:
         raise UnhostedRepositoryError(_MISSING)
     if repository is None:

@@ -23,7 +23,8 @@ _Answer = TypeVar("_Answer")
 KINDS: dict[str, Kind] = {"models": Kind.MODEL, "datasets": Kind.DATASET}
 
 
-def _hub(request: Request) -> Hub:
+# These only look things up: without `async` each would cost a trip through a thread.
+async def _hub(request: Request) -> Hub:
     hub = request.app.state.hub
     assert isinstance(hub, Hub)
     return hub
@@ -40,11 +41,11 @@ def _caller(request: Request, hub: Annotated[Hub, Depends(_hub)]) -> Caller | No
         return authenticate(session, secret.strip())
 
 
-def _public_url(request: Request, hub: Annotated[Hub, Depends(_hub)]) -> str:
+async def _public_url(request: Request, hub: Annotated[Hub, Depends(_hub)]) -> str:
     return (hub.settings.public_url or str(request.base_url)).rstrip("/")
 
 
-def _repository_name(kinds: Plural, namespace: Segment, name: Segment) -> RepositoryName:
+async def _repository_name(kinds: Plural, namespace: Segment, name: Segment) -> RepositoryName:
     return RepositoryName(KINDS[kinds], namespace, name)
 
 
