@@ -6,12 +6,14 @@ import random
 import time
 from datetime import UTC, datetime, timedelta
 
+import lz4.frame
 import pytest
 from sqlalchemy import delete, update
 
 from fin_qlora_hub import collecting
 from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.collecting import collect
+from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.tables import Commit, StoredFile, TreeEntry, XetFile, Xorb, XorbOwner
 
 
@@ -171,6 +173,31 @@ def test_what_a_client_was_told_of_stays(hub, xet, maker) -> None:
         assert grant.status_code == 200
         assert collect(hub.hub).xorbs == 0
         assert http.post("v1/shards", content=maker.shard(maker.file(data))).json()["result"] == 1
+
+
+def test_a_file_that_is_sent_again_stays(hub, xet, maker) -> None:
+    data = some_bytes(25_000, seed=4)
+    name, body = maker.xorb(data)
+    shard = maker.shard(maker.file(data))
+    with xet("alice/a", hub=hub) as http:
+        http.post(f"v1/xorbs/default/{name}", content=body)
+        http.post("v1/shards", content=shard)
+        age(hub, 23)
+        http.post("v1/shards", content=shard)  # its commit is yet to come
+        assert collect(hub.hub) == collecting.Collected()
+
+
+def test_a_xorb_comes_back_packed_in_another_way(hub, xet, maker) -> None:
+    data = bytes(25_000)
+    with xet("alice/a", hub=hub) as http:
+        for pack in (None, lambda chunk: (1, lz4.frame.compress(chunk))):
+            name, body = maker.xorb(data, pack=pack)
+            assert http.post(f"v1/xorbs/default/{name}", content=body).json()["was_inserted"]
+            sent = http.post("v1/shards", content=maker.shard(maker.file(data)))
+            assert sent.json() == {"result": 1}
+            age(hub, 23)
+            with open_hub(hub.hub.settings) as collector:  # another process, by rights
+                assert collect(collector).xorbs == 1
 
 
 def test_a_content_that_is_sent_again_just_now_stays(hub, monkeypatch) -> None:

@@ -537,6 +537,75 @@ def test_a_client_that_stops_sending_is_let_go(
     assert not list((running.hub.settings.xorbs_path / "incoming").iterdir())
 
 
+def test_a_client_that_sends_too_slowly_is_let_go(
+    xet, maker, repository, running, monkeypatch
+) -> None:
+    import socket
+
+    monkeypatch.setattr("fin_qlora_hub.routes.receiving.IDLE_SECONDS", 1)
+    name, body = maker.xorb(some_bytes(seed=31))
+    host, port = running.url.removeprefix("http://").split(":")
+    with xet(repository) as http, socket.create_connection((host, int(port))) as slow:
+        slow.settimeout(0.2)
+        slow.sendall(
+            f"POST {http.base_url.path}v1/xorbs/default/{name} HTTP/1.1\r\nHost: x\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            f"Authorization: {http.headers['Authorization']}\r\n\r\n".encode()
+        )
+        for at in range(100):  # never silent for a second
+            slow.sendall(body[at : at + 1])
+            try:
+                assert b" 503 " in slow.recv(1000)
+                break
+            except TimeoutError:
+                continue
+        else:
+            raise AssertionError("the server waits for ever")
+
+
+def test_who_may_no_longer_read_cannot_go_on(start_hub, xet, maker, tmp_path) -> None:
+    from fin_qlora_hub.identity import revoke
+
+    data = some_bytes(seed=32)
+    path = f"v2/reconstructions/{maker.file_hash(data)}"
+    with start_hub(tmp_path / "data") as hub:
+        api = hub.api()
+        api.create_repo("desk/a")
+        with xet("desk/a", hub=hub) as http:
+            assert register(http, maker, data).status_code == 200
+        with xet("desk/a", caller="bob", scope="read", hub=hub) as bob:
+            assert bob.get(path).status_code == 200
+            with hub.hub.database.writing() as session:
+                revoke(session, "desk", "bob")
+            assert bob.get(path).status_code == 404
+            api.update_repo_settings("desk/a", visibility="public")
+            assert bob.get(path).status_code == 200
+            api.update_repo_settings("desk/a", gated="manual")
+            assert bob.get(path).status_code == 404
+            api.grant_access("desk/a", "bob")
+            assert bob.get(path).status_code == 200
+            api.reject_access_request("desk/a", "bob", rejection_reason=None)
+            assert bob.get(path).status_code == 404
+
+
+def test_a_xorb_that_was_collected_just_now_is_asked_for(
+    xet, maker, repository, monkeypatch
+) -> None:
+    name, body = maker.xorb(some_bytes(seed=33))
+    monkeypatch.setattr(routes, "_is_owned", lambda *_: True)  # it was, a moment ago
+    with xet(repository) as http:
+        grant = http.post(f"v1/xorb-grants/default/{name}", json={"length": len(body)})
+    assert grant.status_code == 201
+
+
+def test_no_log_names_the_chunks_that_are_asked_for(xet, repository, caplog) -> None:
+    caplog.set_level("INFO", logger="uvicorn.access")
+    with xet(repository) as http:
+        http.get("v1/chunks/default/" + "5e" * 32)
+    assert "/v1/chunks/default/..." in caplog.text
+    assert "5e5e" not in caplog.text
+
+
 def test_a_full_disk_keeps_no_chunk(xet, maker, repository, running, monkeypatch) -> None:
     import errno
 

@@ -54,7 +54,8 @@ URL_SECONDS = 15 * 60
 GRANT_SECONDS = 60 * 60
 # How long clients may use a dedup answer; collection waits much longer.
 ANSWER_SECONDS = 7 * 24 * 3600
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
+# Enough for 5 GB; a client asks again for what follows.
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
 FRAME_SECONDS = 5.0
 _GRANT, _DATA = "xorb-grant", "xorb-data"
 
@@ -64,7 +65,7 @@ _logger = logging.getLogger("fin_qlora_hub")
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-def _access(request: Request, hub: CurrentHub) -> Access:
+async def _access(request: Request, hub: CurrentHub) -> Access:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise InvalidTokenError("A Xet token is needed.")
@@ -74,7 +75,7 @@ def _access(request: Request, hub: CurrentHub) -> Access:
 Holder = Annotated[Access, Depends(_access)]
 
 
-def _cas_url(public_url: PublicUrl, place: str) -> str:
+async def _cas_url(public_url: PublicUrl, place: str) -> str:
     return f"{public_url}/xet/{place}"
 
 
@@ -150,8 +151,8 @@ async def grant_xorb(
     body: WantedGrant, xorb: Hash, hub: CurrentHub, access: Holder, url: CasUrl
 ) -> JSONResponse:
     """Say where to send a xorb, or that this namespace sent it before."""
-    if await run_in_threadpool(_is_owned, hub, access, xorb):
-        await _touched(hub, access, [xorb])
+    is_owned = await run_in_threadpool(_is_owned, hub, access, xorb)
+    if is_owned and await _touched(hub, access, [xorb]):
         return JSONResponse({})
     await run_in_threadpool(hub.blobs.require_space, body.length)
     name = secrets.token_hex(8)
@@ -213,17 +214,18 @@ def _is_owned(hub: Hub, access: Access, xorb: str) -> bool:
         return bool(owned(session, access.namespace_id, [xorb]))
 
 
-async def _touched(hub: Hub, access: Access, xorbs: list[str]) -> None:
+async def _touched(hub: Hub, access: Access, xorbs: list[str]) -> bool:
+    """Keep xorbs from being collected; False where one has been meanwhile."""
+
     def is_any_due() -> bool:
         with hub.database.reading() as session:
             return any(is_due(session, access.namespace_id, xorb) for xorb in xorbs)
 
-    def note() -> None:
+    def note() -> bool:
         with hub.database.writing() as session:
-            touch(session, access.namespace_id, xorbs)
+            return touch(session, access.namespace_id, xorbs)
 
-    if await run_in_threadpool(is_any_due):
-        await in_writer(hub, note)
+    return not await run_in_threadpool(is_any_due) or await in_writer(hub, note)
 
 
 async def _receive_xorb(request: Request, hub: Hub, access: Access, xorb: str) -> bool:
@@ -375,10 +377,9 @@ async def find_chunk(chunk: Hash, hub: CurrentHub, access: Holder) -> Response:
         return [name for name, _ in shown], answer
 
     found = await run_in_threadpool(search)
-    if found is None:
+    if found is None or not await _touched(hub, access, found[0]):
         raise NotFoundError("No file of this namespace is known to hold this chunk.")
-    names, answer = found
-    await _touched(hub, access, names)
+    _, answer = found
     return Response(answer, media_type="application/octet-stream")
 
 

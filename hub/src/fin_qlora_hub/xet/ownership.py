@@ -53,18 +53,25 @@ def owned(session: Session, namespace_id: int, xorbs: Collection[str]) -> set[st
 
 
 def is_due(session: Session, namespace_id: int, xorb: str) -> bool:
-    """Say whether the last touch of an owned xorb is so long ago that it should be renewed."""
-    owner = session.get_one(XorbOwner, (namespace_id, xorb))
-    return datetime.now(UTC) - owner.touched_at > TOUCH_AGAIN
+    """Say whether the last touch is so long ago that it should be renewed, or may be gone."""
+    owner = session.get(XorbOwner, (namespace_id, xorb))
+    return owner is None or datetime.now(UTC) - owner.touched_at > TOUCH_AGAIN
 
 
-def touch(session: Session, namespace_id: int, xorbs: Iterable[str]) -> None:
-    """Note that a client was told of these xorbs, so that they stay for some weeks."""
+def touch(session: Session, namespace_id: int, xorbs: Iterable[str]) -> bool:
+    """Note that a client is told of these xorbs, so that they stay for some weeks.
+
+    Return False where the namespace owns one of them no longer: then it must not be told.
+    """
     now = datetime.now(UTC)
+    all_owned = True
     for xorb in xorbs:
         owner = session.get(XorbOwner, (namespace_id, xorb))
-        if owner is not None:
+        if owner is None:
+            all_owned = False
+        else:
             owner.touched_at = now
+    return all_owned
 
 
 def keep_xorb(session: Session, store: XorbStore, staged: StagedXorb, *, namespace_id: int) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.database import Database
@@ -15,13 +15,11 @@ from fin_qlora_hub.errors import BadRequestError, TooLargeError
 from fin_qlora_hub.tables import Repository, StoredFile, XetChunk, XetFile, XetSegment
 from fin_qlora_hub.xet.access import Access, Scope, require
 from fin_qlora_hub.xet.hashes import HASH_BYTES, file_hash, is_asked_globally, run_hash, to_text
-from fin_qlora_hub.xet.ownership import StoredXorb, require_usable, touch
+from fin_qlora_hub.xet.ownership import TOUCH_AGAIN, StoredXorb, require_usable, touch
 from fin_qlora_hub.xet.shards import ClaimedFile, Segment, read_files
 from fin_qlora_hub.xet.store import XorbStore
 from fin_qlora_hub.xet.xorbs import XorbIndex
 
-# A file of 100 GB has about 1,600 segments, one of nothing but zeros eight for each megabyte.
-MAX_SEGMENTS = 200_000
 Progress = Callable[[int, int], None]
 
 
@@ -76,11 +74,7 @@ def register_shard(
 
 def _wanted(files: Iterable[ClaimedFile], *, max_file_bytes: int) -> list[ClaimedFile]:
     wanted: dict[tuple[str, str], ClaimedFile] = {}
-    segments = 0
     for file in files:
-        segments += len(file.segments)
-        if segments > MAX_SEGMENTS:
-            raise TooLargeError(f"A shard may refer to {MAX_SEGMENTS:,} runs of chunks.")
         if file.size > max_file_bytes:
             raise TooLargeError(
                 f"A file of {file.size:,} bytes is larger than the {max_file_bytes:,} bytes that "
@@ -92,8 +86,14 @@ def _wanted(files: Iterable[ClaimedFile], *, max_file_bytes: int) -> list[Claime
 
 
 def _is_registered(session: Session, repository_id: int, file: ClaimedFile) -> bool:
-    query = select(XetFile.id).filter_by(repository_id=repository_id, sha256=file.sha256)
-    return session.scalar(query.filter_by(file_hash=file.file_hash)) is not None
+    """Say whether a file was registered lately: before that, it counts as sent anew from now."""
+    query = select(XetFile.id).where(
+        XetFile.repository_id == repository_id,
+        XetFile.sha256 == file.sha256,
+        XetFile.file_hash == file.file_hash,
+        XetFile.created_at > datetime.now(UTC) - TOUCH_AGAIN,
+    )
+    return session.scalar(query) is not None
 
 
 def _is_known_here(session: Session, namespace_id: int, file: ClaimedFile) -> bool:
@@ -167,7 +167,8 @@ def _register(session: Session, repository: Repository, file: VerifiedFile) -> N
         select(XetFile).filter_by(repository_id=repository.id, sha256=claimed.sha256)
     )
     if known is not None:
-        return  # chunked in another way; the first stays
+        known.created_at = datetime.now(UTC)
+        return  # where it is chunked in another way, the first stays
     row = XetFile(
         repository_id=repository.id,
         sha256=claimed.sha256,
@@ -177,16 +178,19 @@ def _register(session: Session, repository: Repository, file: VerifiedFile) -> N
     )
     session.add(row)
     session.flush()
-    session.add_all(
-        XetSegment(
-            file_id=row.id,
-            position=position,
-            xorb=segment.xorb,
-            chunk_start=segment.start,
-            chunk_end=segment.end,
-            size=segment.size,
-        )
-        for position, segment in enumerate(claimed.segments)
+    session.execute(
+        insert(XetSegment),
+        [
+            {
+                "file_id": row.id,
+                "position": position,
+                "xorb": segment.xorb,
+                "chunk_start": segment.start,
+                "chunk_end": segment.end,
+                "size": segment.size,
+            }
+            for position, segment in enumerate(claimed.segments)
+        ],
     )
     if session.get(StoredFile, (repository.id, claimed.sha256)) is None:
         session.add(
