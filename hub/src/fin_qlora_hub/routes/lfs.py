@@ -1,5 +1,6 @@
 """Git LFS, as clients without Xet send large files: whole, or in parts."""
 
+import asyncio
 import secrets
 from functools import partial
 from typing import Annotated, Any
@@ -254,7 +255,8 @@ async def complete_parts(
             writer.discard()
             hub.parts.forget(name, count)
 
-    await in_writer(hub, put_together)
+    # Not a writer's thread: it reads and writes for minutes, and others wait to commit.
+    await asyncio.get_running_loop().run_in_executor(hub.verifiers, put_together)
     return JSONResponse({"success": True})
 
 
