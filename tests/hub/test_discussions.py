@@ -173,3 +173,19 @@ def test_who_may_what(running, base) -> None:
         assert (
             bob.post(f"{path}/1/comment/{'0' * 24}/edit", json={"content": "x"}).status_code == 404
         )
+
+
+def test_a_pull_request_whose_target_is_gone_can_still_be_read(api, repository) -> None:
+    api.create_branch(repository, branch="side")
+    made = api.upload_file(
+        path_or_fileobj=b"x",
+        path_in_repo="x.txt",
+        repo_id=repository,
+        revision="side",
+        create_pr=True,
+    )
+    api.delete_branch(repository, branch="side")
+    found = api.get_discussion_details(repository, made.pr_num)
+    assert (found.status, found.conflicting_files) == ("open", [])
+    with pytest.raises(HfHubHTTPError):
+        api.merge_pull_request(repository, made.pr_num)

@@ -1,5 +1,6 @@
 """Discussions and pull requests."""
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -22,6 +23,7 @@ from fin_qlora_hub.discussions import (
     open_pull_request,
     rename,
 )
+from fin_qlora_hub.errors import RevisionNotFoundError
 from fin_qlora_hub.gating import may_download
 from fin_qlora_hub.merging import diff_text, difference, merge
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
@@ -147,10 +149,12 @@ def show(
             shown["changes"] = {"base": base}
             if found.merge_oid:
                 shown["changes"]["mergeCommitId"] = found.merge_oid
-            changes = difference(session, repository, found)
+            changes = None
+            with suppress(RevisionNotFoundError):  # its target may have been removed
+                changes = difference(session, repository, found)
             is_open = found.status in OPEN_STATUSES
-            shown["filesWithConflicts"] = list(changes.conflicts) if is_open else []
-            if diff and may_download(session, repository, caller):
+            shown["filesWithConflicts"] = list(changes.conflicts) if changes and is_open else []
+            if changes and diff and may_download(session, repository, caller):
                 shown["diff"] = diff_text(session, hub.storage, repository, changes)
     return JSONResponse(shown)
 
