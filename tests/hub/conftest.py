@@ -1,8 +1,10 @@
 """A running hub, its users, and the ways in which tests talk to it."""
 
+import hashlib
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -22,6 +24,7 @@ from fin_qlora_hub.hub import Hub, initialise, open_hub
 from fin_qlora_hub.identity import Role, add_organization, add_user, create_token, grant
 from fin_qlora_hub.serving import Server
 from fin_qlora_hub.settings import Settings
+from fin_qlora_hub.xet import hashes
 
 _NUMBERS = count()
 
@@ -138,6 +141,97 @@ def shared(api: HfApi, new_name: Callable[..., str]) -> str:
 def start_hub() -> Callable[..., AbstractContextManager[RunningHub]]:
     """Start a hub of the test's own: `with start_hub(data_dir, max_file_bytes=100) as hub`."""
     return running_hub
+
+
+class XetMaker:
+    """Plays hf_xet: cuts bytes into chunks of a fixed size, and makes xorbs and shards of them."""
+
+    CHUNK = 10_000
+
+    def chunks(self, data: bytes) -> list[bytes]:
+        return [data[at : at + self.CHUNK] for at in range(0, len(data), self.CHUNK)]
+
+    def xorb(self, data: bytes, *, pack: Callable[[bytes], tuple[int, bytes]] | None = None):
+        """Return the hash and the body of a xorb; `pack` gives scheme and packed bytes."""
+        body, nodes = b"", []
+        for chunk in self.chunks(data):
+            scheme, packed = pack(chunk) if pack else (0, chunk)
+            body += bytes([0]) + len(packed).to_bytes(3, "little")
+            body += bytes([scheme]) + len(chunk).to_bytes(3, "little") + packed
+            nodes.append((hashes.chunk_hash(chunk), len(chunk)))
+        return hashes.to_text(hashes.merkle_root(nodes)), body
+
+    def nodes(self, data: bytes) -> list[tuple[bytes, int]]:
+        return [(hashes.chunk_hash(chunk), len(chunk)) for chunk in self.chunks(data)]
+
+    def file_hash(self, data: bytes) -> str:
+        return hashes.to_text(hashes.file_hash(self.nodes(data)))
+
+    def shard(self, *files: bytes) -> bytes:
+        return self.header() + b"".join(files) + self.end() + self.end()
+
+    def header(self) -> bytes:
+        tag = "48465265706f4d6574614461746100556967456a7b815783a5bdd95ccdd14aa9"
+        return struct.pack("<32sQQ", bytes.fromhex(tag), 2, 0)
+
+    def end(self) -> bytes:
+        return struct.pack("<32s4I", b"\xff" * 32, 0, 0, 0, 0)
+
+    def file(
+        self,
+        data: bytes,
+        *,
+        xorb: str | None = None,
+        file_hash: str | None = None,
+        sha256: str | None = None,
+        run: bytes | None = None,
+        size: int | None = None,
+        start: int = 0,
+        end: int | None = None,
+        flags: int = 3 << 30,
+    ) -> bytes:
+        """Return the records of a file that is one run of chunks of one xorb, lies included."""
+        nodes = self.nodes(data)
+        record = struct.Struct("<32s4I").pack
+        known = b"".join(chunk for chunk, _ in nodes)
+        raw = hashes.from_text(file_hash or self.file_hash(data))
+        digest = hashes.from_text(sha256 or hashlib.sha256(data).hexdigest())
+        return (
+            record(raw, flags, 1, 0, 0)
+            + record(
+                hashes.from_text(xorb or self.xorb(data)[0]),
+                0,
+                len(data) if size is None else size,
+                start,
+                len(nodes) if end is None else end,
+            )
+            + record(run or hashes.run_hash(known), 0, 0, 0, 0)
+            + record(digest, 0, 0, 0, 0)
+        )
+
+
+@pytest.fixture
+def maker() -> XetMaker:
+    """Makes what hf_xet would send."""
+    return XetMaker()
+
+
+@pytest.fixture
+def xet(running) -> Callable[..., AbstractContextManager[httpx.Client]]:
+    """Open the chunk store for a repository: `with xet(name, scope="read") as http`."""
+
+    @contextmanager
+    def connect(name: str, *, caller: str = "alice", scope: str = "write", hub=None):
+        hub = hub or running
+        with hub.http(caller) as http:
+            answer = http.get(f"/api/models/{name}/xet-{scope}-token/main")
+            answer.raise_for_status()
+        given = answer.json()
+        headers = {"Authorization": f"Bearer {given['accessToken']}"}
+        with httpx.Client(base_url=given["casUrl"], headers=headers, timeout=30) as client:
+            yield client
+
+    return connect
 
 
 @pytest.fixture

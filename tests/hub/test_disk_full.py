@@ -6,8 +6,9 @@ import shutil
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
-from fin_qlora_hub import blobs, database
-from fin_qlora_hub.blobs import RESERVE_BYTES, LocalBlobStore
+from fin_qlora_hub import database, disk
+from fin_qlora_hub.blobs import LocalBlobStore
+from fin_qlora_hub.disk import RESERVE_BYTES
 from fin_qlora_hub.errors import StorageFullError
 
 
@@ -19,11 +20,11 @@ def disk_full(*_arguments: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("place", ["_append", "_sync_folder", "os.fsync"])
+@pytest.mark.parametrize("place", ["append", "sync_folder", "os.fsync"])
 def test_a_full_disk_at_the_first_commit(start_hub, tmp_path, monkeypatch, place) -> None:
     with start_hub(tmp_path / "data") as hub:
         with monkeypatch.context() as broken:
-            broken.setattr(f"{blobs.__name__}.{place}", disk_full)
+            broken.setattr(f"{disk.__name__}.{place}", disk_full)
             with pytest.raises(HfHubHTTPError, match="disk is full") as refused:
                 hub.api().create_repo("alice/a")
         assert refused.value.response.status_code == 507
@@ -38,7 +39,7 @@ def test_uploads_leave_room_to_remove_things(running, new_name, monkeypatch) -> 
     api.create_repo(name)
     usage = shutil.disk_usage(running.hub.settings.data_dir)._replace(free=RESERVE_BYTES // 2)
     with monkeypatch.context() as nearly_full:
-        nearly_full.setattr("fin_qlora_hub.blobs.shutil.disk_usage", lambda _path: usage)
+        nearly_full.setattr("fin_qlora_hub.disk.shutil.disk_usage", lambda _path: usage)
         for act in (
             lambda: api.create_repo(new_name()),
             lambda: api.upload_file(path_or_fileobj=b"x", path_in_repo="f", repo_id=name),
@@ -56,25 +57,25 @@ def test_the_reserve_is_kept_while_bytes_arrive(tmp_path, monkeypatch) -> None:
 
     writer = LocalBlobStore(tmp_path).writer(limit=10**9)
     usage = shutil.disk_usage(tmp_path)._replace(free=RESERVE_BYTES // 2)
-    monkeypatch.setattr("fin_qlora_hub.blobs.shutil.disk_usage", lambda _path: usage)
+    monkeypatch.setattr("fin_qlora_hub.disk.shutil.disk_usage", lambda _path: usage)
     with pytest.raises(StorageFullError):
         write()
     writer.discard()
 
 
-@pytest.mark.parametrize("place", ["_append", "_sync_folder", "os.fsync"])
+@pytest.mark.parametrize("place", ["append", "sync_folder", "os.fsync"])
 def test_a_full_disk(running, repository, monkeypatch, place) -> None:
     before = files(running)
     api = running.api()
     content = place.encode() * 1000
     with monkeypatch.context() as broken:
-        broken.setattr(f"{blobs.__name__}.{place}", disk_full)
+        broken.setattr(f"{disk.__name__}.{place}", disk_full)
         with pytest.raises(HfHubHTTPError, match="disk is full") as refused:
             api.upload_file(path_or_fileobj=content, path_in_repo="f", repo_id=repository)
         assert refused.value.response.status_code == 507
         assert not list((running.hub.settings.blobs_path / "incoming").iterdir())
         assert api.list_repo_files(repository) == [".gitattributes"]
-    if place != "_sync_folder":  # by then the content had its name, which only a sweep may take
+    if place != "sync_folder":  # by then the content had its name, which only a sweep may take
         assert files(running) == before
     api.upload_file(path_or_fileobj=content, path_in_repo="f", repo_id=repository)
     assert "f" in api.list_repo_files(repository)
@@ -85,7 +86,7 @@ def test_a_full_disk_under_the_database(start_hub, tmp_path, monkeypatch) -> Non
 
     def prepare_small(connection, **options) -> None:
         prepare(connection, **options)
-        connection.execute("PRAGMA max_page_count = 60")
+        connection.execute("PRAGMA max_page_count = 120")
 
     monkeypatch.setattr(database, "_prepare", prepare_small)
     with start_hub(tmp_path / "data") as hub:

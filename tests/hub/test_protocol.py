@@ -89,7 +89,8 @@ def test_every_error_carries_its_code_as_json(http, repository) -> None:
     for method, path in [
         ("GET", "/nowhere"),
         ("GET", "/api/spaces/a/b"),
-        ("GET", f"/api/models/{repository}/discussions"),
+        ("GET", f"/api/models/{repository}/discussions/1"),
+        ("GET", f"/api/models/{repository}/discussions?p=x"),
         ("PATCH", f"/api/models/{repository}"),
         ("GET", f"/api/models/{repository}/revision/missing"),
         ("GET", f"/{repository}/resolve/main/missing"),
@@ -193,16 +194,6 @@ def test_a_bad_commit_moves_nothing(http, api, running, repository, body, status
 
 def stored_files(running) -> set[str]:
     return {str(path) for path in running.hub.settings.blobs_path.rglob("*") if path.is_file()}
-
-
-def test_pull_requests_are_refused_clearly(http, repository) -> None:
-    for path in ("preupload", "commit"):
-        answer = http.post(
-            f"/api/models/{repository}/{path}/main?create_pr=1",
-            json={"files": []},
-        )
-        assert answer.status_code == 400
-        assert "pull requests" in answer.json()["error"]
 
 
 def test_evil_paths_are_refused_before_bytes_move(http, repository) -> None:

@@ -6,18 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from fin_qlora_hub import migrations as present
 from fin_qlora_hub.errors import NotInitialisedError, StorageFullError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.schema import current_form, migrate
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.tables import Base
 
+NEWEST = max(
+    path.name[1:5] for path in (Path(present.__file__).parent / "versions").glob("r[0-9]*.py")
+)
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{newest}"
 branch_labels = depends_on = None
 
 
@@ -35,8 +39,6 @@ def later(tmp_path, monkeypatch):
     """Make a version of the migrations that has one more, and return its name."""
 
     def make(extra: str = "pass") -> str:
-        import fin_qlora_hub.migrations as present
-
         folder = tmp_path / "later_migrations"
         (folder / "versions").mkdir(parents=True)
         source = Path(present.__file__).parent
@@ -44,7 +46,9 @@ def later(tmp_path, monkeypatch):
             (folder / path).write_bytes((source / path).read_bytes())
         for path in (source / "versions").glob("r*.py"):
             (folder / "versions" / path.name).write_bytes(path.read_bytes())
-        (folder / "versions" / "r0002_later.py").write_text(REVISION.format(extra=extra))
+        (folder / "versions" / "r9999_later.py").write_text(
+            REVISION.format(extra=extra, newest=NEWEST)
+        )
         return str(folder)
 
     return make
@@ -58,6 +62,11 @@ def populated(start_hub, tmp_path) -> Path:
         hub.api().upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id="desk/a")
         hub.api().upload_file(path_or_fileobj=b"x", path_in_repo="d/f", repo_id="desk/a")
         hub.api().create_tag("desk/a", tag="v1")
+        hub.api().upload_file(path_or_fileobj=b"w", path_in_repo="w.bin", repo_id="desk/a")
+        hub.api().create_discussion("desk/a", "a question", description="why?")
+        hub.api().move_repo("desk/a", "desk/b")
+        hub.api().update_repo_settings("desk/b", gated="manual")
+        hub.api().grant_access("desk/b", "carol")
         return hub.hub.settings.database_path
 
 
@@ -73,16 +82,16 @@ def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
 def test_a_later_form_keeps_all_history(populated, later) -> None:
     before = rows(populated)
     assert all(before.values())
-    assert migrate(populated, migrations=later()) == "0002"
+    assert migrate(populated, migrations=later()) == "9999"
     assert rows(populated) == before
-    assert current_form(populated) == "0002"
+    assert current_form(populated) == "9999"
     with closing(sqlite3.connect(populated)) as database:
         database.execute("PRAGMA foreign_keys = ON")
         assert database.execute("SELECT description FROM repositories").fetchall() == [(None,)]
         database.execute("DELETE FROM repositories")  # what refers to it still does
         assert database.execute("SELECT count(*) FROM commits").fetchone() == (0,)
-    copies = list(populated.parent.glob("hub.sqlite3.form-0001-*"))
-    assert [current_form(copy) for copy in copies] == ["0001"]
+    copies = list(populated.parent.glob(f"hub.sqlite3.form-{NEWEST}-*"))
+    assert [current_form(copy) for copy in copies] == [NEWEST]
     assert rows(copies[0]) == before
 
 
@@ -91,7 +100,7 @@ def test_a_change_that_breaks_references_does_not_happen(populated, later) -> No
     with pytest.raises(UnusableDataError, match="Nothing was changed"):
         migrate(populated, migrations=later('op.execute("DELETE FROM repositories")'))
     assert rows(populated) == before
-    assert current_form(populated) == "0001"
+    assert current_form(populated) == NEWEST
 
 
 def test_no_room_for_the_copy(populated, later, monkeypatch) -> None:
@@ -103,7 +112,7 @@ def test_no_room_for_the_copy(populated, later, monkeypatch) -> None:
         broken.setattr("fin_qlora_hub.schema._vacuum_into", lambda *_paths: full(populated))
         with pytest.raises(StorageFullError, match="nothing was changed"):
             migrate(populated, migrations=migrations)
-    assert current_form(populated) == "0001"
+    assert current_form(populated) == NEWEST
     assert not list(populated.parent.glob("*.form-*"))
 
 

@@ -5,16 +5,23 @@ from starlette.types import ASGIApp
 
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes import (
+    discussions,
+    gating,
     identity,
+    lfs,
     misc,
     problems,
     references,
     repositories,
     resolve,
+    rewriting,
+    tensors,
     trees,
     upload,
+    xet,
 )
 from fin_qlora_hub.routes.boundary import Boundary
+from fin_qlora_hub.routes.receiving import UploadSlots
 
 
 def create_app(hub: Hub) -> ASGIApp:
@@ -22,8 +29,23 @@ def create_app(hub: Hub) -> ASGIApp:
     app = FastAPI(title="fin-qlora-hub", openapi_url=None, docs_url=None, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.hub = hub
+    app.state.uploads = UploadSlots(hub.settings.max_uploads)
     problems.install(app)
     # `repositories` last: it ends with the routes that take any name.
-    for noun in (misc, identity, trees, references, upload, resolve, repositories):
+    for noun in (
+        misc,
+        identity,
+        discussions,
+        gating,
+        rewriting,
+        xet,
+        lfs,
+        tensors,
+        trees,
+        references,
+        upload,
+        resolve,
+        repositories,
+    ):
         app.include_router(noun.router)
     return Boundary(app, settings=hub.settings)

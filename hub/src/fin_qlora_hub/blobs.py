@@ -1,31 +1,25 @@
 """File contents, stored once under their SHA-256, whatever repositories use them."""
 
-import errno
 import hashlib
 import os
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
-from fin_qlora_hub.errors import StorageFullError, TooLargeError
+from fin_qlora_hub import disk
 from fin_qlora_hub.gitobjects import new_object
-
-CHUNK_BYTES = 1024 * 1024
-# What uploads leave free, so that the hub can still remove things and shut down in order.
-RESERVE_BYTES = 32 * CHUNK_BYTES
-_CHECK_BYTES = 8 * CHUNK_BYTES
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of some bytes: both of their ids and their size."""
+    """What is known of some bytes: their ids and their size.
+
+    `git_sha1` is None for what did not come inside a commit: git keeps only a pointer to it.
+    """
 
     sha256: str
-    git_sha1: str
+    git_sha1: str | None
     size: int
 
 
@@ -59,11 +53,14 @@ class BlobWriter(Protocol):
 class BlobStore(Protocol):
     """Where contents are kept; local disk here, an object store could take its place."""
 
-    def writer(self, *, limit: int) -> BlobWriter:
-        """Open a file for at most `limit` bytes."""
+    def writer(self, *, limit: int, inline: bool = True) -> BlobWriter:
+        """Open a file for at most `limit` bytes; only an `inline` one gets a git id."""
 
     def publish(self, staged: Iterable[StagedBlob]) -> None:
         """Make staged bytes readable under their SHA-256, durably and all at once."""
+
+    def holds(self, sha256: str) -> bool:
+        """Say whether the bytes are there."""
 
     def read(self, sha256: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield the bytes from `start`, in chunks."""
@@ -83,52 +80,63 @@ class LocalBlobStore:
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
 
-    def writer(self, *, limit: int) -> "LocalBlobWriter":
+    def writer(self, *, limit: int, inline: bool = True) -> "LocalBlobWriter":
         """Open a temporary file on the disk that will keep it."""
-        self.require_space(0)
-        with _full_disk_refused():
-            return LocalBlobWriter(self, self._incoming / uuid.uuid4().hex, limit=limit)
+        refusal = (
+            f"A file is larger than the {limit:,} bytes that this hub takes: split it, or ask the "
+            "administrator to raise FIN_QLORA_HUB_MAX_FILE_BYTES."
+        )
+        file = disk.IncomingFile(self._incoming, limit=limit, refusal=refusal)
+        return LocalBlobWriter(file, inline=inline)
 
     def publish(self, staged: Iterable[StagedBlob]) -> None:
         """Rename each file to its place and make the renames durable."""
         folders: set[Path] = set()
-        with _full_disk_refused():
+        with disk.full_disk_refused():
             for blob in staged:
                 assert isinstance(blob, LocalStagedBlob)
-                target = self._path(blob.content.sha256)
+                target = self.path_of(blob.content.sha256)
                 if not target.parent.is_dir():
                     target.parent.mkdir(exist_ok=True)
                     folders.add(self._root)
-                if target.is_file() and target.stat().st_size == blob.content.size:
+                if _renewed(target, blob.content.size):
                     blob.discard()
                     continue
                 blob.path.replace(target)
                 folders.add(target.parent)
             for folder in folders:
-                _sync_folder(folder)
+                disk.sync_folder(folder)
+
+    def holds(self, sha256: str) -> bool:
+        """Look for the file."""
+        return self.path_of(sha256).is_file()
 
     def read(self, sha256: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Open the file now, so that a missing one fails here, and yield it chunk by chunk."""
-        handle = self._path(sha256).open("rb")
-        if length is None:
-            length = os.fstat(handle.fileno()).st_size - start
-        return _chunks(handle, start=start, length=length)
+        return disk.read_part(self.path_of(sha256), start=start, length=length)
 
     def require_space(self, size: int) -> None:
         """Compare with the free space of the disk."""
-        disk = shutil.disk_usage(self._root)
-        if size > disk.free - min(RESERVE_BYTES, disk.total // 20):
-            raise StorageFullError(_FULL)
+        disk.require_space(self._root, size)
 
     def sweep(self) -> int:
         """Empty `incoming/`; only safe while no server runs on the directory."""
-        leftovers = list(self._incoming.iterdir())
-        for leftover in leftovers:
-            leftover.unlink()
-        return len(leftovers)
+        return disk.empty_folder(self._incoming)
 
-    def _path(self, sha256: str) -> Path:
+    def path_of(self, sha256: str) -> Path:
+        """Return where a content lies, or would."""
         return self._root / sha256[:2] / sha256[2:]
+
+
+def _renewed(path: Path, size: int) -> bool:
+    """Say whether a content is there already; if so it counts as new, and is not collected."""
+    try:
+        if path.stat().st_size != size:
+            return False
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class LocalStagedBlob:
@@ -145,7 +153,7 @@ class LocalStagedBlob:
 
     def read(self) -> Iterator[bytes]:
         """Open the temporary file and yield it chunk by chunk."""
-        return _chunks(self.path.open("rb"), start=0, length=self._content.size)
+        return disk.read_part(self.path, start=0)
 
     def discard(self) -> None:
         """Remove the temporary file if it is still there."""
@@ -155,81 +163,29 @@ class LocalStagedBlob:
 class LocalBlobWriter:
     """A temporary file that is being written and hashed at once."""
 
-    def __init__(self, store: LocalBlobStore, path: Path, *, limit: int) -> None:
-        self._store = store
-        self._unchecked = 0
-        self._path = path
-        self._limit = limit
-        self._size = 0
+    def __init__(self, file: disk.IncomingFile, *, inline: bool) -> None:
+        self._file = file
+        self._inline = inline
         self._sha256 = hashlib.sha256()
-        self._handle: BinaryIO = path.open("xb")
 
     def write(self, data: bytes) -> None:
         """Append `data`; a full disk or a file beyond the limit is refused."""
-        self._size += len(data)
-        if self._size > self._limit:
-            raise TooLargeError(
-                f"A file is larger than the {self._limit:,} bytes that this hub takes: "
-                "split it, or ask the administrator to raise FIN_QLORA_HUB_MAX_FILE_BYTES."
-            )
-        self._unchecked += len(data)
-        if self._unchecked > _CHECK_BYTES:
-            self._store.require_space(0)
-            self._unchecked = 0
+        self._file.write(data)
         self._sha256.update(data)
-        with _full_disk_refused():
-            _append(self._handle, data)
 
     def finish(self) -> LocalStagedBlob:
         """Flush to the disk and compute the git id, which needs the size first."""
-        with _full_disk_refused():
-            self._handle.flush()
-            os.fsync(self._handle.fileno())
-        self._handle.close()
-        content = Content(self._sha256.hexdigest(), self._git_sha1(), self._size)
-        return LocalStagedBlob(self._path, content)
+        self._file.finish()
+        git_sha1 = self._git_sha1() if self._inline else None
+        content = Content(self._sha256.hexdigest(), git_sha1, self._file.size)
+        return LocalStagedBlob(self._file.path, content)
 
     def discard(self) -> None:
         """Close and remove the temporary file."""
-        with suppress(OSError):  # closing flushes, and a full disk would fail again
-            self._handle.close()
-        self._path.unlink(missing_ok=True)
+        self._file.discard()
 
     def _git_sha1(self) -> str:
-        digest = new_object("blob", self._size)
-        for chunk in _chunks(self._path.open("rb"), start=0, length=self._size):
+        digest = new_object("blob", self._file.size)
+        for chunk in disk.read_part(self._file.path, start=0):
             digest.update(chunk)
         return digest.hexdigest()
-
-
-_FULL = "The hub's disk is full: nothing was stored. Ask the administrator to free space."
-
-
-def _append(handle: BinaryIO, data: bytes) -> None:
-    handle.write(data)
-
-
-def _chunks(handle: BinaryIO, *, start: int, length: int) -> Iterator[bytes]:
-    with handle:
-        handle.seek(start)
-        while length > 0 and (chunk := handle.read(min(CHUNK_BYTES, length))):
-            length -= len(chunk)
-            yield chunk
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _full_disk_refused() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFullError(_FULL) from error
-        raise

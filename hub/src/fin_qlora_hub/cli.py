@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -135,6 +137,58 @@ def serve(
         _print({"url": url}, form=form, human=f"The hub listens on {url}", quiet=url)
 
     run(_settings(data_dir), host=host, port=port, on_listening=announce)
+
+
+@app.command()
+def fsck(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
+    """Look whether everything that the metadata names is there."""
+    from fin_qlora_hub.checking import check
+    from fin_qlora_hub.hub import open_hub
+
+    with open_hub(_settings(data_dir)) as hub:
+        _print_findings(check(hub), form=form, clean="Everything that is named is there.")
+
+
+@app.command()
+def scrub(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
+    """Read every stored byte again and say what has changed; takes long."""
+    from fin_qlora_hub.checking import scrub as read_again
+    from fin_qlora_hub.hub import open_hub
+
+    with open_hub(_settings(data_dir)) as hub:
+        _print_findings(read_again(hub), form=form, clean="Every stored byte is as it came.")
+
+
+def _print_findings(findings: Iterable[str], *, form: Format, clean: str) -> None:
+    found = 0
+    for found, finding in enumerate(findings, start=1):  # noqa: B007
+        line = json.dumps({"finding": finding}) if form is Format.JSON else finding
+        typer.echo(line)
+    if found:
+        raise typer.Exit(1)
+    _print({"findings": "0"}, form=form, human=clean)
+
+
+@app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """Remove contents that nothing has used for three weeks; a server may run meanwhile."""
+    from fin_qlora_hub.collecting import collect
+    from fin_qlora_hub.hub import open_hub
+
+    with open_hub(_settings(data_dir)) as hub:
+        removed = collect(hub, dry_run=dry_run)
+    verb = "Would remove" if dry_run else "Removed"
+    _print(
+        {key: str(value) for key, value in asdict(removed).items()},
+        form=form,
+        human=f"{verb} {removed.xorbs} xorbs and {removed.contents} contents, "
+        f"{removed.size:,} bytes; {removed.uncommitted} uploads were never committed.",
+        quiet=str(removed.size),
+    )
 
 
 @users.command("add")

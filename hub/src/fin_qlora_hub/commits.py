@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.blobs import BlobStore, Content
+from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.cards import Card
 from fin_qlora_hub.descriptions import keep_card, make_card
 from fin_qlora_hub.errors import BadRequestError, EntryNotFoundError, ParentConflictError
@@ -21,6 +21,7 @@ from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.names import check_path, normalise_path
 from fin_qlora_hub.operations import AddFile, AddStored, Change, Delete
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH, commit_of, find_branch, resolve
+from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import Commit, Reference, Repository, StoredFile
 from fin_qlora_hub.text import shortened
 from fin_qlora_hub.trees import (
@@ -62,20 +63,21 @@ class Plan:
 
 
 def begin_history(
-    session: Session, blobs: BlobStore, repository: Repository, *, author: Caller
+    session: Session, storage: Storage, repository: Repository, *, author: Caller
 ) -> Commit:
     """Make `main` with the first commit, which says which files git would keep as pointers."""
     attributes = "".join(
         f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LARGE_FILE_SUFFIXES
     )
-    writer = blobs.writer(limit=len(attributes))
+    writer = storage.blobs.writer(limit=len(attributes))
     try:
         writer.write(attributes.encode())
         staged = writer.finish()
         change = Change("initial commit", "", [AddFile(".gitattributes", staged)])
         branch = BRANCHES + DEFAULT_BRANCH
         files = _apply(session, repository, {}, change)
-        card = make_card(blobs, files, staged={})
+        staged_blobs = {staged.content.sha256: staged}
+        card = make_card(session, storage, repository, files, staged=staged_blobs)
         digest = change.digest(author=author.name, branch=branch)
         plan = Plan(branch, "", change, digest, build_tree(files), card=card)
         commit = _record(session, repository, plan, author=author)
@@ -87,7 +89,7 @@ def begin_history(
                 created_at=commit.created_at,
             )
         )
-        blobs.publish(change.blobs)
+        storage.blobs.publish(change.blobs)
     finally:
         writer.discard()  # harmless once the bytes are published
     return commit
@@ -95,7 +97,7 @@ def begin_history(
 
 def plan_commit(
     session: Session,
-    blobs: BlobStore,
+    storage: Storage,
     repository: Repository,
     *,
     branch: str,
@@ -132,7 +134,8 @@ def plan_commit(
     card = None
     if reference.name == BRANCHES + DEFAULT_BRANCH:
         staged = () if published else change.blobs
-        card = make_card(blobs, files, staged={b.content.sha256: b for b in staged})
+        received = {b.content.sha256: b for b in staged}
+        card = make_card(session, storage, repository, files, staged=received)
     return Plan(reference.name, head.oid, change, digest, tree, card=card)
 
 
@@ -144,6 +147,8 @@ def carry_out(session: Session, repository: Repository, plan: Plan, *, author: C
     """
     if plan.done is not None:
         return plan.done
+    for sha256 in plan.change.stored:  # may have been collected since the plan
+        _stored_content(session, repository, sha256)
     commit = _record(session, repository, plan, author=author)
     session.flush()
     moved = session.execute(

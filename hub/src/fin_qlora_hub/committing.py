@@ -2,28 +2,37 @@
 
 from dataclasses import dataclass
 
-from fin_qlora_hub.blobs import BlobStore
+from sqlalchemy.orm import Session
+
 from fin_qlora_hub.commits import BranchMovedError, Plan, carry_out, plan_commit
 from fin_qlora_hub.database import Database
+from fin_qlora_hub.discussions import Status, note_commit, open_pull_request
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.operations import Change
+from fin_qlora_hub.references import PULL_REQUESTS
 from fin_qlora_hub.repositories import RepositoryName, full_name, open_writable
+from fin_qlora_hub.storage import Storage
+from fin_qlora_hub.tables import Repository
 
 ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class Committed:
-    """The commit that holds a change; `head` is given where the branch has gone on since."""
+    """The commit that holds a change; `head` is given where the branch has gone on since.
+
+    `pull_request` is the number of the one that was opened for it.
+    """
 
     oid: str
     repository: str
     head: str | None = None
+    pull_request: int | None = None
 
 
 def commit_change(
     database: Database,
-    blobs: BlobStore,
+    storage: Storage,
     target: RepositoryName,
     *,
     branch: str,
@@ -40,7 +49,7 @@ def commit_change(
             repository = open_writable(session, target, caller)
             assert caller is not None
             plan = plan_commit(
-                *(session, blobs, repository),
+                *(session, storage, repository),
                 branch=branch,
                 change=change,
                 author=caller,
@@ -49,18 +58,18 @@ def commit_change(
             name = full_name(repository)
         if plan.done is not None:
             return _found(plan, name)
-        blobs.publish(change.blobs)
+        storage.blobs.publish(change.blobs)
         try:
             with database.writing() as session:
                 repository = open_writable(session, target, caller)
-                return Committed(carry_out(session, repository, plan, author=caller), name)
+                return Committed(_done(session, repository, plan, caller), name)
         except BranchMovedError:
             continue
     with database.writing() as session:  # others are always faster: plan where nobody can move it
         repository = open_writable(session, target, caller)
         assert caller is not None
         plan = plan_commit(
-            *(session, blobs, repository),
+            *(session, storage, repository),
             branch=branch,
             change=change,
             author=caller,
@@ -68,8 +77,51 @@ def commit_change(
         )
         if plan.done is not None:
             return _found(plan, full_name(repository))
-        oid = carry_out(session, repository, plan, author=caller)
-        return Committed(oid, full_name(repository))
+        return Committed(_done(session, repository, plan, caller), full_name(repository))
+
+
+def commit_as_pull_request(
+    database: Database,
+    storage: Storage,
+    target: RepositoryName,
+    *,
+    base: str,
+    change: Change,
+    caller: Caller | None,
+) -> Committed:
+    """Open a pull request into a branch and make its first commit, both or neither."""
+    with database.reading() as session:
+        open_writable(session, target, caller)
+    storage.blobs.publish(change.blobs)
+    with database.writing() as session:
+        repository = open_writable(session, target, caller)
+        assert caller is not None
+        opened = open_pull_request(
+            *(session, repository),
+            title=change.title,
+            description=change.message or change.title,
+            author=caller,
+            base=base,
+            start=change.parent,
+        )
+        plan = plan_commit(
+            *(session, storage, repository),
+            branch=f"{PULL_REQUESTS}{opened.num}",
+            change=change,
+            author=caller,
+            published=True,
+        )
+        oid = plan.done or _done(session, repository, plan, caller)
+        opened.status = Status.OPEN
+        return Committed(oid, full_name(repository), pull_request=opened.num)
+
+
+def _done(session: Session, repository: Repository, plan: Plan, caller: Caller) -> str:
+    oid = carry_out(session, repository, plan, author=caller)
+    if plan.branch.startswith(PULL_REQUESTS):
+        title = plan.change.title
+        note_commit(session, repository, plan.branch, oid=oid, title=title, author=caller)
+    return oid
 
 
 def _found(plan: Plan, name: str) -> Committed:

@@ -5,23 +5,31 @@ from collections.abc import Mapping
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.blobs import BlobStore, StagedBlob
+from fin_qlora_hub.blobs import StagedBlob
 from fin_qlora_hub.cards import CARD_FILE, CONFIGURATION_FILES, MAX_CARD_BYTES, Card, describe
+from fin_qlora_hub.storage import Source, Storage
 from fin_qlora_hub.tables import Repository, RepositoryTag
 from fin_qlora_hub.trees import FileEntry
 
 
 def make_card(
-    blobs: BlobStore, files: Mapping[str, FileEntry], *, staged: Mapping[str, StagedBlob]
+    session: Session,
+    storage: Storage,
+    repository: Repository,
+    files: Mapping[str, FileEntry],
+    *,
+    staged: Mapping[str, StagedBlob],
 ) -> Card:
     """Derive the card from a revision's files; `staged` holds those that are not published yet."""
     texts = {}
     for path in (CARD_FILE, *CONFIGURATION_FILES):
         entry = files.get(path)
         if entry is not None and entry.content.size <= MAX_CARD_BYTES:
-            received = staged.get(entry.content.sha256)
-            chunks = blobs.read(entry.content.sha256) if received is None else received.read()
-            texts[path] = b"".join(chunks)
+            content = entry.content
+            source: StagedBlob | Source | None = staged.get(content.sha256)
+            if source is None:
+                source = storage.source(session, repository.id, content.sha256, size=content.size)
+            texts[path] = b"".join(source.read())
     return describe(texts, paths=files)
 
 

@@ -6,9 +6,11 @@
     ├── NotAuthenticatedError      no token was sent
     ├── InvalidTokenError          the token is unknown, expired or revoked
     ├── ForbiddenError             the caller is known and may not do this
+    │   └── GatedError             they may see the repository, but must ask for its files
     ├── NotFoundError
     │   ├── RepositoryNotFoundError
     │   │   └── UnhostedRepositoryError   nothing to read in a namespace that is not the caller's
+    │   ├── RepositoryMovedError       it has another name now, which the caller may know
     │   ├── RevisionNotFoundError
     │   └── EntryNotFoundError
     ├── AlreadyExistsError
@@ -55,6 +57,10 @@ class ForbiddenError(HubError):
     """The caller is known but lacks the right to do this."""
 
 
+class GatedError(ForbiddenError):
+    """The caller may see the repository, but must be let in before they have its files."""
+
+
 class NotFoundError(HubError):
     """What the caller named is not there, or not there for them."""
 
@@ -69,6 +75,14 @@ class UnhostedRepositoryError(RepositoryNotFoundError):
     A public base model's id is of this kind, whether or not the hub has its namespace. The message
     is that of any missing repository: nobody learns which namespaces there are.
     """
+
+
+class RepositoryMovedError(NotFoundError):
+    """The repository has another name now; `name` is that, `namespace/name`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The repository is now called {name}.")
+        self.name = name
 
 
 class RevisionNotFoundError(NotFoundError):

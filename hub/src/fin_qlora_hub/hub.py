@@ -11,10 +11,17 @@ from fin_qlora_hub.blobs import BlobStore, LocalBlobStore
 from fin_qlora_hub.counting import DownloadCounter
 from fin_qlora_hub.database import Database, open_database
 from fin_qlora_hub.errors import UnusableDataError
+from fin_qlora_hub.parts import PartStore
 from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
+from fin_qlora_hub.storage import Storage
+from fin_qlora_hub.xet.access import generation, signing_key
+from fin_qlora_hub.xet.signing import Signer
+from fin_qlora_hub.xet.store import XorbStore
 
 WRITERS = 8
+RECEIVERS = 4
+VERIFIERS = 2
 
 
 @dataclass(frozen=True)
@@ -22,21 +29,37 @@ class Hub:
     """What every request needs: how to behave, where the metadata is, where the contents are.
 
     Whatever waits for the one writing transaction waits in a thread of `writers`, so that there
-    are always threads for those who read.
+    are always threads for those who read. `receivers` write down what arrives, `verifiers` read
+    whole files again.
     """
 
     settings: Settings
     database: Database
-    blobs: BlobStore
+    storage: Storage
+    parts: PartStore
     downloads: DownloadCounter
+    signer: Signer
+    generation: str
     writers: ThreadPoolExecutor
+    receivers: ThreadPoolExecutor
+    verifiers: ThreadPoolExecutor
+
+    @property
+    def blobs(self) -> BlobStore:
+        """Where whole contents are."""
+        return self.storage.blobs
+
+    @property
+    def xorbs(self) -> XorbStore:
+        """Where chunks are."""
+        return self.storage.xorbs
 
 
 def initialise(settings: Settings) -> str:
     """Make or bring up to date a data directory; return the form of its tables."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_private(settings)
-    LocalBlobStore(settings.blobs_path)
+    _storage(settings)
     return migrate(settings.database_path)
 
 
@@ -70,9 +93,22 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
     require_newest_form(settings.database_path)
     downloads = DownloadCounter(database)
     try:
-        with ThreadPoolExecutor(WRITERS, thread_name_prefix="writer") as writers:
-            blobs = LocalBlobStore(settings.blobs_path)
-            yield Hub(settings, database, blobs, downloads, writers)
+        with database.reading() as session:
+            signer, name = Signer(signing_key(session)), generation(session)
+        with (
+            ThreadPoolExecutor(WRITERS, thread_name_prefix="writer") as writers,
+            ThreadPoolExecutor(RECEIVERS, thread_name_prefix="receiver") as receivers,
+            ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verifier") as verifiers,
+        ):
+            yield Hub(
+                *(settings, database, _storage(settings), PartStore(settings.parts_path)),
+                *(downloads, signer, name),
+                *(writers, receivers, verifiers),
+            )
     finally:
         downloads.close()
         database.close()
+
+
+def _storage(settings: Settings) -> Storage:
+    return Storage(LocalBlobStore(settings.blobs_path), XorbStore(settings.xorbs_path))

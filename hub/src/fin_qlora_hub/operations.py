@@ -57,6 +57,11 @@ class Change:
         """The received contents."""
         return [o.blob for o in self.operations if isinstance(o, AddFile)]
 
+    @property
+    def stored(self) -> set[str]:
+        """The SHA-256 of the contents that were uploaded before."""
+        return {o.sha256 for o in self.operations if isinstance(o, AddStored)}
+
     def digest(self, *, author: str, branch: str) -> str:
         """Return what two requests share only if they ask for the same: a SHA-256 in hex."""
         request = {

@@ -19,6 +19,7 @@ from fin_qlora_hub.text import shortened
 DEFAULT_BRANCH = "main"
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
+PULL_REQUESTS = "refs/pr/"
 _SHORTEST_SHA = 7
 _SHA = 40
 _HEX = frozenset("0123456789abcdef")
@@ -30,6 +31,7 @@ class References:
 
     branches: tuple[Reference, ...]
     tags: tuple[Reference, ...]
+    pull_requests: tuple[Reference, ...] = ()
 
 
 def resolve(session: Session, repository: Repository, revision: str) -> Commit:
@@ -61,7 +63,8 @@ def commit_of(session: Session, repository: Repository, oid: str) -> Commit:
 
 def find_branch(session: Session, repository: Repository, revision: str) -> Reference:
     """Return the branch that a commit may be made on; a tag or a hash is not one."""
-    name = revision if revision.startswith(BRANCHES) else BRANCHES + revision
+    full = revision.startswith((BRANCHES, PULL_REQUESTS))
+    name = revision if full else BRANCHES + revision
     reference = session.get(Reference, (repository.id, name))
     if reference is None:
         raise RevisionNotFoundError(f"Invalid rev id: {shortened(revision)}")
@@ -78,6 +81,7 @@ def list_references(session: Session, repository: Repository) -> References:
     return References(
         branches=tuple(r for r in found if r.name.startswith(BRANCHES)),
         tags=tuple(r for r in found if r.name.startswith(TAGS)),
+        pull_requests=tuple(r for r in found if r.name.startswith(PULL_REQUESTS)),
     )
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session, undefer
 
-from fin_qlora_hub.blobs import BlobStore
 from fin_qlora_hub.cards import Card
 from fin_qlora_hub.commits import begin_history
 from fin_qlora_hub.errors import (
@@ -18,19 +17,25 @@ from fin_qlora_hub.errors import (
     BadRequestError,
     ForbiddenError,
     NotAuthenticatedError,
+    NotFoundError,
+    RepositoryMovedError,
     RepositoryNotFoundError,
     UnhostedRepositoryError,
 )
 from fin_qlora_hub.identity import Caller, Role, find_namespace, role_in
 from fin_qlora_hub.names import check_repository_name
 from fin_qlora_hub.references import resolve
+from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import (
     Commit,
+    FormerName,
     Membership,
     Namespace,
     Repository,
     RepositoryTag,
     StoredFile,
+    XetChunk,
+    XetFile,
 )
 from fin_qlora_hub.text import quoted
 from fin_qlora_hub.trees import FileEntry, all_files
@@ -73,6 +78,7 @@ class Search:
     tags: Sequence[str] = ()
     sort: SortKey = SortKey.UPDATED
     details: bool = False
+    gated: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ def full_name(repository: Repository) -> str:
 
 def create(
     session: Session,
-    blobs: BlobStore,
+    storage: Storage,
     wanted: RepositoryName,
     *,
     private: bool,
@@ -118,6 +124,7 @@ def create(
     check_repository_name(wanted.name)
     if _find(session, wanted) is not None:
         raise AlreadyExistsError(f"You already created this {wanted.kind} repo: {wanted}")
+    _forget_former(session, wanted, namespace)
     now = datetime.now(UTC)
     repository = Repository(
         kind=wanted.kind,
@@ -132,7 +139,7 @@ def create(
     )
     session.add(repository)
     session.flush()
-    begin_history(session, blobs, repository, author=caller)
+    begin_history(session, storage, repository, author=caller)
     return repository
 
 
@@ -143,12 +150,29 @@ def open_readable(session: Session, wanted: RepositoryName, caller: Caller | Non
     repository = _find(session, wanted)
     if repository is not None and not repository.private:
         return repository
-    namespace = find_namespace(session, wanted.namespace)
+    if repository is None:
+        _follow(session, wanted, caller)
+    namespace = (
+        find_namespace(session, wanted.namespace) if repository is None else repository.namespace
+    )
     if namespace is None or role_in(session, caller, namespace) is None:
         raise UnhostedRepositoryError(_MISSING)
     if repository is None:
         raise RepositoryNotFoundError(_MISSING)
     return repository
+
+
+def _follow(session: Session, wanted: RepositoryName, caller: Caller) -> None:
+    """Say the new name of a repository that was moved, to whoever may read it there."""
+    namespace = find_namespace(session, wanted.namespace)
+    if namespace is None:
+        return
+    former = session.get(FormerName, (wanted.kind, namespace.id, wanted.name.lower()))
+    if former is None:
+        return
+    moved = session.get_one(Repository, former.repository_id)
+    if not moved.private or role_in(session, caller, moved.namespace) is not None:
+        raise RepositoryMovedError(full_name(moved))
 
 
 def open_writable(session: Session, wanted: RepositoryName, caller: Caller | None) -> Repository:
@@ -183,6 +207,9 @@ def search(
     )
     if wanted.details:
         query = query.options(undefer(Repository.card_details))
+    if wanted.gated is not None:
+        open_to_all = Repository.gated.is_(None)
+        query = query.where(~open_to_all if wanted.gated else open_to_all)
     if wanted.author:
         query = query.where(Namespace.name_key == wanted.author.lower())
     if wanted.text:
@@ -201,9 +228,80 @@ def search(
     return iter(session.scalars(query))
 
 
+def list_owned(
+    session: Session, namespace: str | None, *, caller: Caller | None, after: int, limit: int
+) -> Sequence[tuple[Repository, int]]:
+    """Return the repositories of a namespace (the caller's own by default) with their bytes.
+
+    Those after a number, by their numbers, at most `limit`; only for those with a role there.
+    """
+    if caller is None:
+        raise NotAuthenticatedError("Invalid username or password.")
+    owner = find_namespace(session, namespace or caller.name)
+    if owner is None or role_in(session, caller, owner) is None:
+        raise NotFoundError("There is no such organization.")
+    stored = (
+        select(func.coalesce(func.sum(StoredFile.size), 0))
+        .where(StoredFile.repository_id == Repository.id)
+        .correlate(Repository)
+        .scalar_subquery()
+    )
+    query = (
+        select(Repository, stored)
+        .where(Repository.namespace_id == owner.id, Repository.id > after)
+        .order_by(Repository.id)
+        .limit(limit)
+    )
+    return [(repository, size) for repository, size in session.execute(query)]
+
+
 def set_visibility(repository: Repository, *, private: bool) -> None:
     """Show a repository to every user of the hub, or only to its namespace."""
     repository.private = private
+
+
+def move(
+    session: Session, source: RepositoryName, target: RepositoryName, *, caller: Caller | None
+) -> None:
+    """Give a repository another name; the old one leads to it until somebody takes it."""
+    repository = open_writable(session, source, caller)
+    assert caller is not None
+    namespace = find_namespace(session, target.namespace)
+    role = None if namespace is None else role_in(session, caller, namespace)
+    if namespace is None or role is None or not role.writes:
+        raise ForbiddenError(
+            f"You don't have the rights to move a {target.kind} to the namespace "
+            f"{quoted(target.namespace)}: it needs the role 'write'."
+        )
+    check_repository_name(target.name)
+    other = _find(session, target)
+    if other is not None and other.id != repository.id:
+        raise AlreadyExistsError(
+            f"A {target.kind} repository called {target} already exists: choose another name."
+        )
+    _forget_former(session, target, namespace)
+    old_namespace, old_key = repository.namespace_id, repository.name_key
+    new_key = target.name.lower()
+    if (old_namespace, old_key) != (namespace.id, new_key):
+        session.merge(
+            FormerName(
+                kind=repository.kind,
+                namespace_id=old_namespace,
+                name_key=old_key,
+                repository_id=repository.id,
+            )
+        )
+    repository.namespace, repository.name, repository.name_key = namespace, target.name, new_key
+    if old_namespace != namespace.id:
+        # Another namespace's clients must not be told of chunks that it has not sent.
+        files = select(XetFile.id).filter_by(repository_id=repository.id)
+        session.execute(delete(XetChunk).where(XetChunk.file_id.in_(files)))
+
+
+def _forget_former(session: Session, name: RepositoryName, namespace: Namespace) -> None:
+    former = session.get(FormerName, (name.kind, namespace.id, name.name.lower()))
+    if former is not None:
+        session.delete(former)
 
 
 def remove(session: Session, repository: Repository) -> None:

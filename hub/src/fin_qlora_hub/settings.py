@@ -19,11 +19,13 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^\s?#]+$",
         description="Base URL that clients use; needed behind a proxy, may hold a path prefix.",
     )
-    max_file_bytes: int = Field(default=1024 * MIB, gt=0)
+    max_file_bytes: int = Field(default=64 * 1024 * MIB, gt=0)
     max_commit_bytes: int = Field(default=2048 * MIB, gt=0)
     max_request_bytes: int = Field(default=8 * MIB, gt=0)
     max_line_bytes: int = Field(default=MIB, gt=0)
     max_operations: int = Field(default=25_000, gt=0)
+    lfs_part_bytes: int = Field(default=1024 * MIB, gt=0)
+    max_uploads: int = Field(default=32, gt=0)
 
     @property
     def database_path(self) -> Path:
@@ -34,6 +36,16 @@ class Settings(BaseSettings):
     def blobs_path(self) -> Path:
         """Where file contents lie."""
         return self.data_dir / "blobs"
+
+    @property
+    def xorbs_path(self) -> Path:
+        """Where the chunks of large files lie."""
+        return self.data_dir / "xorbs"
+
+    @property
+    def parts_path(self) -> Path:
+        """Where parts of large files wait for the others."""
+        return self.data_dir / "parts"
 
     @property
     def lock_path(self) -> Path:

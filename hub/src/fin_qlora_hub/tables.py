@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     MetaData,
     String,
@@ -114,6 +115,7 @@ class Repository(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     downloads: Mapped[int] = mapped_column(default=0)
+    gated: Mapped[str | None] = mapped_column(String(8))
     card: Mapped[dict[str, Any]]
     card_details: Mapped[dict[str, Any]] = mapped_column(deferred=True)
 
@@ -194,6 +196,163 @@ class StoredFile(Base):
     repository_id: Mapped[int] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
     )
-    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    git_sha1: Mapped[str] = mapped_column(String(40))
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
+    git_sha1: Mapped[str | None] = mapped_column(String(40))
     size: Mapped[int] = mapped_column(BigInteger)
+
+
+class HubState(Base):
+    """One of the few facts about the hub itself, such as the key with which it signs."""
+
+    __tablename__ = "hub_state"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str]
+
+
+class Xorb(Base):
+    """A run of packed chunks on the disk; `size` is without the index that stands behind them."""
+
+    __tablename__ = "xorbs"
+
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    chunks: Mapped[int]
+    created_at: Mapped[datetime]
+
+
+class XorbOwner(Base):
+    """A namespace that has sent the whole of a xorb, and when it last sent or was told of it."""
+
+    __tablename__ = "xorb_owners"
+
+    namespace_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    xorb: Mapped[str] = mapped_column(
+        ForeignKey("xorbs.hash", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    touched_at: Mapped[datetime]
+
+
+class XetFile(Base):
+    """A file that a repository received in chunks, verified against both of its hashes."""
+
+    __tablename__ = "xet_files"
+    __table_args__ = (
+        UniqueConstraint("repository_id", "sha256"),
+        Index(None, "repository_id", "file_hash"),
+        Index(None, "file_hash"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    repository_id: Mapped[int] = mapped_column(ForeignKey("repositories.id", ondelete="CASCADE"))
+    sha256: Mapped[str] = mapped_column(String(64))
+    file_hash: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+
+
+class XetSegment(Base):
+    """The chunks of one xorb, from `chunk_start` up to `chunk_end`, that are a part of a file."""
+
+    __tablename__ = "xet_segments"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    file_id: Mapped[int] = mapped_column(
+        ForeignKey("xet_files.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    xorb: Mapped[str] = mapped_column(ForeignKey("xorbs.hash"), index=True)
+    chunk_start: Mapped[int]
+    chunk_end: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
+
+
+class XetChunk(Base):
+    """A chunk about which clients ask, and the newest file of the namespace that holds it."""
+
+    __tablename__ = "xet_chunks"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    namespace_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    chunk: Mapped[str] = mapped_column(String(64), primary_key=True)
+    file_id: Mapped[int] = mapped_column(ForeignKey("xet_files.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int]
+
+
+class Discussion(Base):
+    """A discussion or pull request; the latter has a branch of its own, `refs/pr/NUM`.
+
+    `base` is the branch into which it would go, `base_oid` where that was when it was opened.
+    """
+
+    __tablename__ = "discussions"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    num: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    author: Mapped[str] = mapped_column(String(96))
+    status: Mapped[str] = mapped_column(String(8))
+    is_pull_request: Mapped[bool]
+    base: Mapped[str | None] = mapped_column(String(300))
+    base_oid: Mapped[str | None] = mapped_column(String(40))
+    merge_oid: Mapped[str | None] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+
+
+class DiscussionEvent(Base):
+    """Something that happened in a discussion: a comment, a commit, another title or status."""
+
+    __tablename__ = "discussion_events"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["repository_id", "num"],
+            ["discussions.repository_id", "discussions.num"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    repository_id: Mapped[int] = mapped_column(primary_key=True)
+    num: Mapped[int] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(24))
+    kind: Mapped[str] = mapped_column(String(16))
+    author: Mapped[str] = mapped_column(String(96))
+    created_at: Mapped[datetime]
+    content: Mapped[dict[str, Any]]
+
+
+class FormerName(Base):
+    """A name that a repository had before it was moved, and which leads to it still."""
+
+    __tablename__ = "former_names"
+
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    namespace_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    name_key: Mapped[str] = mapped_column(String(96), primary_key=True)
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), index=True
+    )
+
+
+class AccessRequest(Base):
+    """Somebody's wish to have the files of a gated repository, and what became of it."""
+
+    __tablename__ = "access_requests"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    status: Mapped[str] = mapped_column(String(8))
+    created_at: Mapped[datetime]
+    rejection_reason: Mapped[str | None]

@@ -46,11 +46,15 @@ Entry = FileEntry | FolderEntry
 
 def file_entry(path: str, content: Content) -> FileEntry:
     """Decide how a file is presented: weights and anything over 10 MB as a large file."""
-    large = path.lower().endswith(LARGE_FILE_SUFFIXES) or content.size > LARGE_FILE_BYTES
-    oid = content.git_sha1
-    if large:
+    if content.git_sha1 is None or is_large(path, content.size):
         oid = object_id("blob", lfs_pointer(content.sha256, content.size))
-    return FileEntry(oid, content, large)
+        return FileEntry(oid, content, large=True)
+    return FileEntry(content.git_sha1, content, large=False)
+
+
+def is_large(path: str, size: int) -> bool:
+    """Say whether git would keep a file of this name and size (in bytes) as a pointer."""
+    return path.lower().endswith(LARGE_FILE_SUFFIXES) or size > LARGE_FILE_BYTES
 
 
 def walk(session: Session, repository_id: int, oid: str, *, below: str = "") -> dict[str, Entry]:

@@ -9,10 +9,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.settings import Settings
+from fin_qlora_hub.xet.shards import MAX_BYTES
+from fin_qlora_hub.xet.xorbs import MAX_BODY_BYTES
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _MAX_LENGTH_DIGITS = 18
 _COMMIT_PATH = re.compile(r"/api/[^/]+/[^/]+/[^/]+/commit/")
+_XORB_PATH = re.compile(r"/xet/[^/]+/(?:(?:v1/)?xorbs|xorb-data)/")
+_SHARD_PATH = re.compile(r"/xet/[^/]+/(?:v[12]/)?shards$")
 
 
 class Boundary:
@@ -60,6 +64,12 @@ class Boundary:
     def _limit(self, path: str) -> int:
         if _COMMIT_PATH.match(path):
             return self._settings.max_commit_bytes
+        if _XORB_PATH.match(path):
+            return MAX_BODY_BYTES
+        if path in ("/lfs/upload", "/lfs/part"):
+            return self._settings.max_file_bytes
+        if _SHARD_PATH.match(path):
+            return MAX_BYTES
         return self._settings.max_request_bytes
 
     def _too_large(self, path: str) -> str:

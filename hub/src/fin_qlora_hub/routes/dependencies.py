@@ -1,7 +1,7 @@
 """What routes ask for: the hub, the caller, the repository that the path names."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial, wraps
 from typing import Annotated, Literal, ParamSpec, TypeVar
 from urllib.parse import unquote
@@ -13,6 +13,7 @@ from fin_qlora_hub.errors import InvalidTokenError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller, authenticate
 from fin_qlora_hub.repositories import Kind, RepositoryName
+from fin_qlora_hub.routes.receiving import UploadSlots
 
 Plural = Literal["models", "datasets"]
 # `boundary` leaves paths encoded, so a segment may hold slashes only after this.
@@ -22,7 +23,8 @@ _Answer = TypeVar("_Answer")
 KINDS: dict[str, Kind] = {"models": Kind.MODEL, "datasets": Kind.DATASET}
 
 
-def _hub(request: Request) -> Hub:
+# These only look things up: without `async` each would cost a trip through a thread.
+async def _hub(request: Request) -> Hub:
     hub = request.app.state.hub
     assert isinstance(hub, Hub)
     return hub
@@ -39,18 +41,26 @@ def _caller(request: Request, hub: Annotated[Hub, Depends(_hub)]) -> Caller | No
         return authenticate(session, secret.strip())
 
 
-def _public_url(request: Request, hub: Annotated[Hub, Depends(_hub)]) -> str:
+async def _public_url(request: Request, hub: Annotated[Hub, Depends(_hub)]) -> str:
     return (hub.settings.public_url or str(request.base_url)).rstrip("/")
 
 
-def _repository_name(kinds: Plural, namespace: Segment, name: Segment) -> RepositoryName:
+async def _repository_name(kinds: Plural, namespace: Segment, name: Segment) -> RepositoryName:
     return RepositoryName(KINDS[kinds], namespace, name)
+
+
+async def _upload_slot(request: Request) -> AsyncIterator[None]:
+    slots = request.app.state.uploads
+    assert isinstance(slots, UploadSlots)
+    async with slots.one():
+        yield
 
 
 CurrentHub = Annotated[Hub, Depends(_hub)]
 CurrentCaller = Annotated[Caller | None, Depends(_caller)]
 PublicUrl = Annotated[str, Depends(_public_url)]
 Target = Annotated[RepositoryName, Depends(_repository_name)]
+UploadSlot = Annotated[None, Depends(_upload_slot)]
 
 
 def writing(

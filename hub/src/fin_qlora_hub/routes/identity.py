@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub.errors import InvalidTokenError
+from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.identity import organizations_of
 from fin_qlora_hub.repositories import open_readable, open_writable
 from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, Target
@@ -52,7 +53,7 @@ def who_am_i(hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
 def check_read(target: Target, hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
     """Say whether the caller may read a repository."""
     with hub.database.reading() as session:
-        open_readable(session, target, caller)
+        require_download(session, open_readable(session, target, caller), caller)
     return JSONResponse({})
 
 

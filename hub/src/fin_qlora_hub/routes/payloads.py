@@ -23,13 +23,14 @@ def repository(found: Repository, *, details: bool = True) -> dict[str, Any]:
         "modelId": full_name(found),
         "author": found.namespace.name,
         "private": found.private,
-        "gated": False,
+        "gated": found.gated or False,
         "disabled": False,
         "createdAt": moment(found.created_at),
         "lastModified": moment(found.updated_at),
         "downloads": found.downloads,
         "downloadsAllTime": found.downloads,
         "likes": 0,
+        "xetEnabled": True,
         "tags": card["tags"],
         "pipeline_tag": card["pipeline_tag"],
         "library_name": card["library_name"],
@@ -64,7 +65,13 @@ def _sibling(path: str, entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
     return shown
 
 
-def tree_item(path: str, entry: Entry, *, last: Commit | None = None) -> dict[str, Any]:
+def tree_item(
+    path: str,
+    entry: Entry,
+    *,
+    last: Commit | None = None,
+    xet_hashes: Mapping[str, str],
+) -> dict[str, Any]:
     """Return what a listing of files shows of one file or folder."""
     shown: dict[str, Any]
     if isinstance(entry, FolderEntry):
@@ -77,6 +84,8 @@ def tree_item(path: str, entry: Entry, *, last: Commit | None = None) -> dict[st
                 "size": entry.content.size,
                 "pointerSize": entry.pointer_size,
             }
+            if entry.content.sha256 in xet_hashes:
+                shown["xetHash"] = xet_hashes[entry.content.sha256]
     if last is not None:
         shown["lastCommit"] = {
             "id": last.oid,

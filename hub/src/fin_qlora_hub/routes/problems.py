@@ -23,8 +23,10 @@ _PROBLEMS: tuple[tuple[type[errors.HubError], int, str], ...] = (
     (errors.BadRequestError, 400, "BadRequest"),
     (errors.NotAuthenticatedError, 401, "RepoNotFound"),
     (errors.InvalidTokenError, 401, "InvalidCredentials"),
+    (errors.GatedError, 403, "GatedRepo"),
     (errors.ForbiddenError, 403, "Forbidden"),
     (errors.RepositoryNotFoundError, 404, "RepoNotFound"),
+    (errors.RepositoryMovedError, 404, "RepoNotFound"),
     (errors.RevisionNotFoundError, 404, "RevisionNotFound"),
     (errors.EntryNotFoundError, 404, "EntryNotFound"),
     (errors.NotFoundError, 404, "NotFound"),
@@ -72,6 +74,24 @@ def refusal(error: errors.HubError, *, body: dict[str, object] | None = None) ->
     return problem(500, "ServerFault", _FAULT)
 
 
+_REPOSITORY = re.compile(
+    r"(?P<before>/api/(?:models|datasets)/|/datasets/|/)[^/]+/[^/]+?"
+    r"(?P<after>(?:\.git)?/.*|(?:\.git)?)"
+)
+
+
+def moved(request: Request, error: errors.RepositoryMovedError) -> JSONResponse:
+    """Send a client to the same address of the repository's new name."""
+    path = _REPOSITORY.fullmatch(request.scope["path"])
+    if path is None or request.scope["path"].startswith("/api/repos/"):
+        return problem(404, "RepoNotFound", "Repository not found")
+    hub = request.app.state.hub
+    base = (hub.settings.public_url or str(request.base_url)).rstrip("/")
+    query = f"?{request.url.query}" if request.url.query else ""
+    location = f"{base}{path['before']}{error.name}{path['after']}{query}"
+    return problem(307, "RepoMoved", str(error), headers={"Location": location})
+
+
 def gated() -> JSONResponse:
     """Answer a download from a namespace that is not the caller's, such as a public base model's.
 
@@ -89,8 +109,10 @@ def gated() -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Make the application answer every failure in this form."""
 
-    async def on_refusal(_request: Request, error: Exception) -> JSONResponse:
+    async def on_refusal(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.HubError)
+        if isinstance(error, errors.RepositoryMovedError):
+            return moved(request, error)
         return refusal(error)
 
     async def on_http(_request: Request, error: Exception) -> JSONResponse:

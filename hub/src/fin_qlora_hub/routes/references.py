@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from fin_qlora_hub.history import history
 from fin_qlora_hub.references import (
     BRANCHES,
+    PULL_REQUESTS,
     TAGS,
     create_branch,
     create_tag,
@@ -61,8 +62,9 @@ def show_references(
             "tags": [payloads.reference(r, prefix=TAGS) for r in found.tags],
             "converts": [],
         }
+        requests = [payloads.reference(r, prefix=PULL_REQUESTS) for r in found.pull_requests]
     if include_prs:
-        shown["pullRequests"] = []
+        shown["pullRequests"] = requests
     return JSONResponse(shown)
 
 

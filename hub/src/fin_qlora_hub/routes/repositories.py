@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -21,6 +21,8 @@ from fin_qlora_hub.repositories import (
     create,
     cursor_after,
     full_name,
+    list_owned,
+    move,
     open_readable,
     open_writable,
     remove,
@@ -46,6 +48,7 @@ from fin_qlora_hub.text import Text, quoted, shortened
 router = APIRouter()
 
 MAX_PAGE = 1000
+OWNED_PAGE = 100
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 _SORTS = {
     "lastModified": SortKey.UPDATED,
@@ -59,7 +62,7 @@ _EXPANDABLE = frozenset(
     "downloads downloadsAllTime evalResults gated gguf inference inferenceProviderMapping "
     "lastModified library_name likes mainSize mask_token model-index paperswithcode_id "
     "pipeline_tag private resourceGroup safetensors sha siblings spaces tags transformersInfo "
-    "trendingScore usedStorage widgetData".split()
+    "trendingScore usedStorage widgetData xetEnabled".split()
 )
 _LISTED = (
     *("modelId", "private", "gated", "likes", "downloads", "createdAt", "lastModified"),
@@ -126,7 +129,7 @@ def create_repository(
     url = f"{public_url}/{web_path(target.kind)}"
     try:
         with hub.database.writing() as session:
-            made = create(session, hub.blobs, target, private=private is not False, caller=caller)
+            made = create(session, hub.storage, target, private=private is not False, caller=caller)
             name, number = full_name(made), made.id
     except AlreadyExistsError as error:
         return refusal(error, body={"url": url + str(target)})
@@ -142,23 +145,79 @@ def delete_repository(body: NewRepository, hub: CurrentHub, caller: CurrentCalle
     return JSONResponse({})
 
 
+class Move(BaseModel):
+    """From which full name to which."""
+
+    from_repo: Annotated[Text, Field(alias="fromRepo")]
+    to_repo: Annotated[Text, Field(alias="toRepo")]
+    type: Kind = Kind.MODEL
+
+    def names(self) -> tuple[RepositoryName, RepositoryName]:
+        """Return both names; raises BadRequestError where one has no namespace."""
+        found = []
+        for text in (self.from_repo, self.to_repo):
+            namespace, slash, name = text.partition("/")
+            if not slash or not namespace or not name:
+                raise BadRequestError(
+                    f"{quoted(text)} is no full name: use 'namespace/name' for both."
+                )
+            found.append(RepositoryName(self.type, namespace, name))
+        return found[0], found[1]
+
+
+@router.post("/api/repos/move")
+@writing
+def move_repository(body: Move, hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
+    """Give a repository another name."""
+    source, target = body.names()
+    with hub.database.writing() as session:
+        move(session, source, target, caller=caller)
+    return JSONResponse({})
+
+
 @router.put("/api/{kinds}/{namespace}/{name}/settings")
 @writing
 def change_settings(
     body: RepositorySettings, target: Target, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
     """Change who may see a repository."""
-    if body.gated:
-        raise BadRequestError(
-            "This hub has no gated access: give people a role in the namespace instead."
-        )
     private = _is_private(body.visibility, body.private)
     with hub.database.writing() as session:
         repository = open_writable(session, target, caller)
         if private is not None:
             set_visibility(repository, private=private)
+        if body.gated is not None:
+            repository.gated = body.gated or None
+        gated = repository.gated or False
         visibility = "private" if repository.private else "public"
-    return JSONResponse({"visibility": visibility, "gated": False})
+    return JSONResponse({"visibility": visibility, "gated": gated})
+
+
+@router.get("/api/settings/repositories")
+@router.get("/api/organizations/{namespace}/settings/repositories")
+def list_own_repositories(
+    request: Request,
+    hub: CurrentHub,
+    caller: CurrentCaller,
+    public_url: PublicUrl,
+    namespace: Segment | None = None,
+    cursor: Annotated[int, Query(ge=0, lt=2**62)] = 0,
+) -> JSONResponse:
+    """List the repositories of a namespace, of every kind, with the bytes that each holds."""
+    with hub.database.reading() as session:
+        found = list_owned(session, namespace, caller=caller, after=cursor, limit=OWNED_PAGE + 1)
+        shown = [
+            {
+                "id": full_name(repository),
+                "type": repository.kind,
+                "updatedAt": payloads.moment(repository.updated_at),
+                "visibility": "private" if repository.private else "public",
+                "storage": size,
+            }
+            for repository, size in found[:OWNED_PAGE]
+        ]
+        following = str(found[OWNED_PAGE - 1][0].id) if len(found) > OWNED_PAGE else None
+    return page(shown, request=request, public_url=public_url, cursor=following)
 
 
 @router.get("/api/{kinds}")
@@ -198,9 +257,10 @@ def list_repositories(
         text=text,
         tags=[*tags, *([pipeline_tag] if pipeline_tag else [])],
         sort=_SORTS[sort],
+        gated=gated,
         details=bool({"cardData", "config"}.intersection(fields)),
     )
-    limit = 0 if gated else min(limit, MAX_PAGE)
+    limit = min(limit, MAX_PAGE)
     with hub.database.reading() as session:
         shown: list[dict[str, Any]] = []
         last, following, size = None, None, 0

@@ -1,6 +1,5 @@
 """Downloads."""
 
-import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -9,19 +8,21 @@ from starlette.responses import Response, StreamingResponse
 
 from fin_qlora_hub.cards import CONFIGURATION_FILES
 from fin_qlora_hub.errors import EntryNotFoundError, UnhostedRepositoryError
+from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.names import normalise_path
 from fin_qlora_hub.references import resolve
-from fin_qlora_hub.repositories import Kind, RepositoryName, open_readable
-from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, Segment
+from fin_qlora_hub.repositories import Kind, RepositoryName, full_name, open_readable
+from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, PublicUrl, Segment
 from fin_qlora_hub.routes.problems import gated, problem
+from fin_qlora_hub.routes.ranges import UnsatisfiableRangeError, asked_range
+from fin_qlora_hub.storage import Source
 from fin_qlora_hub.trees import FileEntry, find_entry
+from fin_qlora_hub.xet.files import advertised_hashes
 
 router = APIRouter()
 
-_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
-_MAX_DIGITS = 18
 _TEXT_SUFFIXES = (".csv", ".jinja", ".json", ".jsonl", ".md", ".txt", ".yaml", ".yml")
 _METHODS = ["GET", "HEAD"]
 
@@ -29,12 +30,11 @@ _METHODS = ["GET", "HEAD"]
 @dataclass(frozen=True)
 class _Found:
     repository_id: int
+    name: str
     commit: str
     entry: FileEntry
-
-
-class _UnsatisfiableRangeError(ValueError):
-    """The asked part lies outside the file."""
+    source: Source | None
+    xet_hash: str | None
 
 
 @router.api_route("/datasets/{namespace}/{name}/resolve/{revision}/{path:path}", methods=_METHODS)
@@ -46,10 +46,13 @@ def download_from_dataset(
     request: Request,
     hub: CurrentHub,
     caller: CurrentCaller,
+    public_url: PublicUrl,
 ) -> Response:
     """Send a file of a data-set repository."""
     target = RepositoryName(Kind.DATASET, namespace, name)
-    return _download(target, revision, path, request=request, hub=hub, caller=caller)
+    return _download(
+        target, revision, path, request=request, hub=hub, caller=caller, public_url=public_url
+    )
 
 
 # The lower decorator comes first: an id with a namespace is tried before one without.
@@ -62,12 +65,15 @@ def download_from_model(
     request: Request,
     hub: CurrentHub,
     caller: CurrentCaller,
+    public_url: PublicUrl,
     namespace: Segment = "",
 ) -> Response:
     """Send a file of a model repository."""
     target = RepositoryName(Kind.MODEL, namespace, name)
     try:
-        return _download(target, revision, path, request=request, hub=hub, caller=caller)
+        return _download(
+            target, revision, path, request=request, hub=hub, caller=caller, public_url=public_url
+        )
     except UnhostedRepositoryError:
         return gated()
 
@@ -80,16 +86,20 @@ def _download(
     request: Request,
     hub: Hub,
     caller: Caller | None,
+    public_url: str,
 ) -> Response:
     path = normalise_path(path)
-    found = _find(hub, target, revision, path, caller)
+    found = _find(hub, target, revision, path, caller, described=request.method == "HEAD")
     headers = _headers(found, path=path, pinned=revision == found.commit)
+    if found.xet_hash is not None:
+        api = f"{public_url}/api/{target.kind}s/{found.name}"
+        headers |= _xet_headers(found.xet_hash, f"{api}/xet-read-token/{found.commit}")
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     size = found.entry.content.size
     try:
-        part = _part(request, size=size, etag=headers["ETag"])
-    except _UnsatisfiableRangeError:
+        part = asked_range(request, size=size, etag=headers["ETag"])
+    except UnsatisfiableRangeError:
         return problem(
             416,
             "RangeNotSatisfiable",
@@ -101,25 +111,49 @@ def _download(
     if part:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     status = 206 if part else 200
-    if request.method == "HEAD":
+    if found.source is None:
         return Response(status_code=status, headers=headers)
     counted = target.kind is Kind.DATASET or path in CONFIGURATION_FILES
     if counted and "x-hf-download-counter" in request.headers:
         hub.downloads.count(found.repository_id)
-    chunks = hub.blobs.read(found.entry.content.sha256, start=start, length=end - start)
+    chunks = found.source.read(start=start, length=end - start)
     return StreamingResponse(chunks, status_code=status, headers=headers)
 
 
 def _find(
-    hub: Hub, target: RepositoryName, revision: str, path: str, caller: Caller | None
+    hub: Hub,
+    target: RepositoryName,
+    revision: str,
+    path: str,
+    caller: Caller | None,
+    *,
+    described: bool,
 ) -> _Found:
+    """Find a file; one that is only described needs no list of the chunks that make it up."""
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
+        require_download(session, repository, caller)
         commit = resolve(session, repository, revision)
         entry = find_entry(session, repository.id, commit.tree_oid, path)
         if not isinstance(entry, FileEntry):
             raise EntryNotFoundError("Entry not found", commit=commit.oid)
-        return _Found(repository.id, commit.oid, entry)
+        content = entry.content
+        source = None
+        if not described:
+            source = hub.storage.source(session, repository.id, content.sha256, size=content.size)
+        advertised = advertised_hashes(session, repository.id, [content.sha256])
+        return _Found(
+            *(repository.id, full_name(repository), commit.oid, entry, source),
+            advertised.get(content.sha256) if entry.large else None,
+        )
+
+
+def _xet_headers(xet_hash: str, token_url: str) -> dict[str, str]:
+    return {
+        "X-Xet-Hash": xet_hash,
+        "X-Xet-Refresh-Route": token_url,
+        "Link": f'<{token_url}>; rel="xet-auth"',
+    }
 
 
 def _headers(found: _Found, *, path: str, pinned: bool) -> dict[str, str]:
@@ -139,32 +173,3 @@ def _headers(found: _Found, *, path: str, pinned: bool) -> dict[str, str]:
     if large:
         headers |= {"X-Linked-Etag": etag, "X-Linked-Size": str(content.size)}
     return headers
-
-
-def _part(request: Request, *, size: int, etag: str) -> tuple[int, int] | None:
-    """Return the asked part as start and end, or None for the whole file.
-
-    Several parts at once, and a part of a version that is gone, are answered by the whole file,
-    as HTTP allows.
-    """
-    asked = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
-    if asked is None or request.headers.get("if-range", etag) != etag:
-        return None
-    first, last = asked.groups()
-    if first:
-        start, end = _offset(first), min(_offset(last) + 1 if last else size, size)
-        if last and _offset(last) < start:
-            return None
-    elif last:
-        start, end = max(size - _offset(last), 0), size
-    else:
-        return None
-    if start >= end:
-        raise _UnsatisfiableRangeError
-    return start, end
-
-
-def _offset(digits: str) -> int:
-    """Read a number of any length; beyond every file's size, one is as good as another."""
-    digits = digits.lstrip("0") or "0"
-    return int(digits) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS

@@ -1,5 +1,6 @@
 """The files of a revision: listings and questions about single paths."""
 
+from collections.abc import Iterable
 from typing import Annotated
 from urllib.parse import parse_qs
 
@@ -22,7 +23,8 @@ from fin_qlora_hub.routes.dependencies import (
 )
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.text import Text, shortened
-from fin_qlora_hub.trees import find_entries, list_below
+from fin_qlora_hub.trees import Entry, FileEntry, find_entries, list_below
+from fin_qlora_hub.xet.files import advertised_hashes
 
 router = APIRouter()
 
@@ -67,9 +69,17 @@ def list_files(
         rest = [path for path in entries if path > cursor]
         paths = rest[:size]
         last = last_changes(session, repository, commit, paths) if expand else {}
-        items = [payloads.tree_item(path, entries[path], last=last.get(path)) for path in paths]
+        hashes = advertised_hashes(session, repository.id, _large(entries[path] for path in paths))
+        items = [
+            payloads.tree_item(path, entries[path], last=last.get(path), xet_hashes=hashes)
+            for path in paths
+        ]
     following = paths[-1] if len(rest) > size else None
     return page(items, request=request, public_url=public_url, cursor=following)
+
+
+def _large(entries: Iterable[Entry]) -> list[str]:
+    return [e.content.sha256 for e in entries if isinstance(e, FileEntry) and e.large]
 
 
 class AskedPaths(BaseModel):
@@ -106,8 +116,13 @@ def describe_paths(
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
         commit = resolve(session, repository, revision)
+        # Clients copy a file to another repository only if they are told its Xet hash here.
         paths = dict.fromkeys(normalise_path(path.strip("/")) for path in asked.paths)
         found = find_entries(session, repository.id, commit.tree_oid, paths)
         last = last_changes(session, repository, commit, found) if asked.expand else {}
-        items = [payloads.tree_item(p, entry, last=last.get(p)) for p, entry in found.items()]
+        hashes = advertised_hashes(session, repository.id, _large(found.values()), smallest=0)
+        items = [
+            payloads.tree_item(path, entry, last=last.get(path), xet_hashes=hashes)
+            for path, entry in found.items()
+        ]
     return JSONResponse(items)

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub.changes import ChangeReader
-from fin_qlora_hub.committing import Committed, commit_change
+from fin_qlora_hub.committing import Committed, commit_as_pull_request, commit_change
 from fin_qlora_hub.errors import BadRequestError, HubError, TooLargeError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
@@ -31,7 +31,7 @@ from fin_qlora_hub.routes.dependencies import (
     web_path,
 )
 from fin_qlora_hub.text import Text, shortened
-from fin_qlora_hub.trees import FileEntry, find_entries
+from fin_qlora_hub.trees import FileEntry, find_entries, is_large
 
 router = APIRouter()
 
@@ -60,12 +60,10 @@ def announce_upload(
     body: Announcement,
     hub: CurrentHub,
     caller: CurrentCaller,
-    create_pr: bool = False,
 ) -> JSONResponse:
     """Say how to send each file, and refuse before bytes move what a commit would refuse."""
     with hub.database.reading() as session:
         commit = resolve(session, open_writable(session, target, caller), revision)
-    _refuse_pull_request(create_pr)
     for file in body.files:
         if file.size > hub.settings.max_file_bytes:
             raise TooLargeError(
@@ -84,10 +82,9 @@ def announce_upload(
             "files": [
                 {
                     "path": file.path,
-                    # Always inline: a client with Xet would send "lfs" files by Xet alone.
-                    "uploadMode": "regular",
+                    "uploadMode": "lfs" if file.size and is_large(path, file.size) else "regular",
                     "shouldIgnore": ignore,
-                    **({"oid": present[path].content.git_sha1} if path in present else {}),
+                    **_present_oid(file, path, present),
                 }
                 for file, path, ignore in zip(body.files, paths, ignored, strict=True)
             ]
@@ -106,16 +103,19 @@ async def commit(
     create_pr: bool = False,
 ) -> JSONResponse:
     """Take a commit; its files go to disk as they arrive."""
-    _refuse_pull_request(create_pr)
     length = request.headers.get("content-length", "0")
     await run_in_threadpool(_check_branch, hub, target, revision, caller, int(length))
     reader = ChangeReader(hub.blobs, hub.settings)
     try:
         change = await _receive(request, reader)
+        commit_it = (
+            partial(commit_as_pull_request, base=revision)
+            if create_pr
+            else partial(commit_change, branch=revision)
+        )
         work = partial(
-            commit_change,
-            *(hub.database, hub.blobs, target),
-            branch=revision,
+            commit_it,
+            *(hub.database, hub.storage, target),
             change=change,
             caller=caller,
         )
@@ -129,9 +129,16 @@ async def commit(
             "commitOid": made.oid,
             "commitUrl": f"{public_url}/{page}",
             "hookOutput": "",
+            **_pull_request(made, f"{public_url}/{web_path(target.kind)}{made.repository}"),
         },
         headers=_warning(made, branch=revision),
     )
+
+
+def _pull_request(made: Committed, url: str) -> dict[str, str]:
+    if made.pull_request is None:
+        return {}
+    return {"pullRequestUrl": f"{url}/discussions/{made.pull_request}"}
 
 
 def _warning(made: Committed, *, branch: str) -> dict[str, str]:
@@ -169,6 +176,15 @@ async def _receive(request: Request, reader: ChangeReader) -> Change:
         raise
 
 
+def _present_oid(file: AnnouncedFile, path: str, present: dict[str, FileEntry]) -> dict[str, str]:
+    """Name what stands at the path, in the way in which the client names what it has."""
+    if path not in present:
+        return {}
+    content = present[path].content
+    oid = content.sha256 if is_large(path, file.size) else content.git_sha1
+    return {} if oid is None else {"oid": oid}
+
+
 def _ignore_text(hub: Hub, body: Announcement, present: dict[str, FileEntry]) -> str:
     if body.git_ignore is not None:
         return body.git_ignore
@@ -176,8 +192,3 @@ def _ignore_text(hub: Hub, body: Announcement, present: dict[str, FileEntry]) ->
         return ""
     content = hub.blobs.read(present[IGNORE_FILE].content.sha256, length=MAX_BYTES + 1)
     return b"".join(content).decode("utf-8", "replace")
-
-
-def _refuse_pull_request(wanted: bool) -> None:
-    if wanted:
-        raise BadRequestError("This hub has no pull requests: commit to a branch instead.")

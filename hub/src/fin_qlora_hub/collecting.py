@@ -1,0 +1,216 @@
+"""Removing contents that nothing uses any more, once no client can still count on them.
+
+hf_xet remembers for three weeks what it sent or was told of, and does not send that again: a xorb
+stays for longer than that after the last time. A content that was sent but never committed gets the
+same time.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.hub import Hub
+from fin_qlora_hub.tables import (
+    Repository,
+    StoredFile,
+    TreeEntry,
+    XetFile,
+    XetSegment,
+    Xorb,
+    XorbOwner,
+)
+
+# Three weeks, and a day for clocks that differ.
+GRACE = timedelta(days=22)
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was removed, or would be: numbers, and the bytes that it took on the disk."""
+
+    uncommitted: int = 0
+    xorbs: int = 0
+    contents: int = 0
+    size: int = 0
+
+    def __add__(self, other: "Collected") -> "Collected":
+        return Collected(
+            self.uncommitted + other.uncommitted,
+            self.xorbs + other.xorbs,
+            self.contents + other.contents,
+            self.size + other.size,
+        )
+
+
+def collect(hub: Hub, *, dry_run: bool = False) -> Collected:
+    """Remove what is unused for long; a server may run meanwhile.
+
+    Every removal happens inside a writing transaction, like every arrival: neither can miss the
+    other. A crash leaves at most files that no one names, which the next run removes.
+    """
+    if not dry_run:
+        hub.parts.remove_old()
+    before = datetime.now(UTC) - GRACE
+    total = _forget_uncommitted(hub, before, dry_run=dry_run)
+    total += _remove_xorbs(hub, before, dry_run=dry_run)
+    total += _remove_strangers(hub, before, dry_run=dry_run)
+    return total + _remove_contents(hub, before, dry_run=dry_run)
+
+
+def _forget_uncommitted(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:
+    with hub.database.reading() as session:
+        repositories = list(session.scalars(select(Repository.id)))
+    count = 0
+    for number in repositories:
+        with hub.database.reading() as session:
+            names = _uncommitted(hub, session, number, before)
+        if names and not dry_run:
+            with hub.database.writing() as session:
+                names = _uncommitted(hub, session, number, before)
+                for start in range(0, len(names), _AT_ONCE):
+                    part = names[start : start + _AT_ONCE]
+                    for kind in (XetFile, StoredFile):
+                        mine = kind.repository_id == number
+                        session.execute(delete(kind).where(mine, kind.sha256.in_(part)))
+        count += len(names)
+    return Collected(uncommitted=count)
+
+
+def _uncommitted(hub: Hub, session: Session, number: int, before: datetime) -> list[str]:
+    # Not correlated: the tree entries are read once, not once for each content.
+    committed = select(TreeEntry.sha256).where(
+        TreeEntry.repository_id == number, TreeEntry.sha256.is_not(None)
+    )
+    young = (
+        select(XetFile.id)
+        .where(
+            XetFile.repository_id == number,
+            XetFile.sha256 == StoredFile.sha256,
+            XetFile.created_at >= before,
+        )
+        .exists()
+    )
+    query = select(StoredFile.sha256).where(
+        StoredFile.repository_id == number, StoredFile.sha256.not_in(committed), ~young
+    )
+    return [
+        name
+        for name in session.scalars(query)
+        if not _is_young(_path(hub.settings.blobs_path, name), before)
+    ]
+
+
+def _remove_xorbs(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:
+    with hub.database.reading() as session:
+        candidates = _dead_xorbs(session, before)
+    if dry_run:
+        return _counted(candidates)
+    total = Collected()
+    for start in range(0, len(candidates), _AT_ONCE):
+        names = [row.hash for row in candidates[start : start + _AT_ONCE]]
+        with hub.database.writing() as session:
+            dead = _dead_xorbs(session, before, among=names)
+            total += _counted(dead)
+            gone = [row.hash for row in dead]
+            session.execute(delete(XorbOwner).where(XorbOwner.xorb.in_(gone)))
+            session.execute(delete(Xorb).where(Xorb.hash.in_(gone)))
+        # Without a row the file is nobody's; `_remove_strangers` takes it, under the lock again.
+    return total
+
+
+def _dead_xorbs(
+    session: Session, before: datetime, *, among: Sequence[str] | None = None
+) -> list[Xorb]:
+    used = select(XetSegment.file_id).where(XetSegment.xorb == Xorb.hash).exists()
+    recent = (
+        select(XorbOwner.xorb)
+        .where(XorbOwner.xorb == Xorb.hash, XorbOwner.touched_at >= before)
+        .exists()
+    )
+    query = select(Xorb).where(~used, ~recent, Xorb.created_at < before)
+    if among is not None:
+        query = query.where(Xorb.hash.in_(among))
+    return list(session.scalars(query))
+
+
+def _counted(rows: Sequence[Xorb]) -> Collected:
+    return Collected(xorbs=len(rows), size=sum(row.size for row in rows))
+
+
+def _remove_strangers(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:
+    """Remove files of xorbs that no row names: a crash left them, or this run their rows."""
+    if dry_run:
+        return Collected()
+    for paths in _in_parts(_files(hub.settings.xorbs_path)):
+        names = {path.parent.name + path.name: path for path in paths}
+        # A xorb takes its place inside the writing transaction: here none is half-way.
+        with hub.database.writing() as session:
+            known = set(session.scalars(select(Xorb.hash).where(Xorb.hash.in_(names))))
+            for name in names.keys() - known:
+                hub.xorbs.forget(name)
+                names[name].unlink(missing_ok=True)
+    return Collected()
+
+
+def _remove_contents(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:
+    total = Collected()
+    trash = hub.settings.blobs_path / "incoming"
+    for paths in _in_parts(_files(hub.settings.blobs_path)):
+        old = {p.parent.name + p.name: p for p in paths if not _is_young(p, before)}
+        with hub.database.writing() as session:
+            query = select(StoredFile.sha256).where(StoredFile.sha256.in_(old))
+            unused = old.keys() - set(session.scalars(query))
+            for name in sorted(unused):
+                size = old[name].stat().st_size
+                if dry_run or _removed(old[name], trash, before):
+                    total += Collected(contents=1, size=size)
+    return total
+
+
+def _removed(path: Path, trash: Path, before: datetime) -> bool:
+    """Remove a content unless an upload of the same has just begun to count on it.
+
+    Such an upload renews the time of the file. Once the file has another name that fails, and the
+    upload puts its own copy there; if it came first, the new time shows here.
+    """
+    aside = trash / uuid4().hex
+    path.replace(aside)
+    if _is_young(aside, before):
+        aside.replace(path)
+        return False
+    aside.unlink()
+    return True
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder in sorted(root.iterdir()):
+        if len(folder.name) == 2:
+            yield from sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _in_parts(paths: Iterator[Path]) -> Iterator[list[Path]]:
+    part: list[Path] = []
+    for path in paths:
+        part.append(path)
+        if len(part) == _AT_ONCE:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _is_young(path: Path, before: datetime) -> bool:
+    try:
+        return path.stat().st_mtime >= before.timestamp()
+    except FileNotFoundError:
+        return False
+
+
+def _path(root: Path, name: str) -> Path:
+    return root / name[:2] / name[2:]

@@ -1,0 +1,125 @@
+"""Gated repositories: whoever has no role in the namespace must be let in before a download."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.errors import BadRequestError, ForbiddenError, GatedError, NotFoundError
+from fin_qlora_hub.identity import Caller, find_namespace, role_in
+from fin_qlora_hub.tables import AccessRequest, Namespace, Repository
+from fin_qlora_hub.text import shortened
+
+MAX_REASON = 1000
+
+
+class Gate(StrEnum):
+    """How requests are answered: at once, or by somebody with the role to write."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class RequestStatus(StrEnum):
+    """What became of a request."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+def may_download(session: Session, repository: Repository, caller: Caller | None) -> bool:
+    """Say whether a caller who may see a repository may have its files too."""
+    if repository.gated is None:
+        return True
+    if caller is None:
+        return False
+    if role_in(session, caller, repository.namespace) is not None:
+        return True
+    request = session.get(AccessRequest, (repository.id, caller.user_id))
+    return request is not None and request.status == RequestStatus.ACCEPTED
+
+
+def require_download(session: Session, repository: Repository, caller: Caller | None) -> None:
+    """Raise GatedError for a caller who has not been let in."""
+    if not may_download(session, repository, caller):
+        name = f"{repository.namespace.name}/{repository.name}"
+        raise GatedError(
+            f"Access to {repository.kind} {name} is restricted and you are not in the authorized "
+            "list. Ask for it with a POST to the repository's address and '/ask-access', or ask "
+            f"a member of {repository.namespace.name}."
+        )
+
+
+def ask(session: Session, repository: Repository, caller: Caller) -> RequestStatus:
+    """Ask to be let in; return what became of it at once."""
+    if not caller.token_role.writes:
+        raise ForbiddenError("Asking for access needs a token with the role 'write'.")
+    if repository.gated is None:
+        raise BadRequestError("The repository is not gated: no access needs to be asked for.")
+    known = session.get(AccessRequest, (repository.id, caller.user_id))
+    if known is not None:
+        return RequestStatus(known.status)
+    at_once = repository.gated == Gate.AUTO
+    status = RequestStatus.ACCEPTED if at_once else RequestStatus.PENDING
+    session.add(_request(repository, caller.user_id, status))
+    return status
+
+
+def list_requests(
+    session: Session, repository: Repository, status: RequestStatus
+) -> Sequence[tuple[AccessRequest, Namespace]]:
+    """Return the requests of one status with who made them, oldest first."""
+    query = (
+        select(AccessRequest, Namespace)
+        .join(Namespace, Namespace.id == AccessRequest.user_id)
+        .where(AccessRequest.repository_id == repository.id, AccessRequest.status == status)
+        .order_by(AccessRequest.created_at, AccessRequest.user_id)
+    )
+    return [(request, user) for request, user in session.execute(query)]
+
+
+def handle(
+    session: Session,
+    repository: Repository,
+    user: str,
+    status: RequestStatus,
+    *,
+    reason: str | None = None,
+) -> None:
+    """Accept or reject a request, or make it wait again."""
+    request = session.get(AccessRequest, (repository.id, _find_user(session, user).id))
+    if request is None:
+        raise NotFoundError(f"{shortened(user)} has not asked for access.")
+    if request.status == status:
+        raise BadRequestError(f"The request of {shortened(user)} is {status} already.")
+    request.status = status
+    request.rejection_reason = shortened(reason, limit=MAX_REASON) if reason else None
+
+
+def grant(session: Session, repository: Repository, user: str) -> None:
+    """Let in somebody who has not asked."""
+    if repository.gated is None:
+        raise BadRequestError("The repository is not gated: everybody who sees it may have it.")
+    found = _find_user(session, user)
+    if session.get(AccessRequest, (repository.id, found.id)) is not None:
+        raise BadRequestError(f"{shortened(user)} has asked already: handle the request instead.")
+    session.add(_request(repository, found.id, RequestStatus.ACCEPTED))
+
+
+def _request(repository: Repository, user_id: int, status: RequestStatus) -> AccessRequest:
+    return AccessRequest(
+        repository_id=repository.id,
+        user_id=user_id,
+        status=status,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _find_user(session: Session, name: str) -> Namespace:
+    user = find_namespace(session, name)
+    if user is None or user.kind != "user":
+        raise NotFoundError(f"There is no user {shortened(name)}.")
+    return user

@@ -1,0 +1,101 @@
+"""Large bodies: taken in pieces, no more of them at once than the server has memory for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from fin_qlora_hub.errors import BadRequestError, BusyError, HubError, TooLargeError
+
+PIECE_BYTES = 1024 * 1024
+IDLE_SECONDS = 60
+# A client that sends a byte now and then would keep its slot for ever.
+SLOWEST_BYTES_PER_SECOND = 16 * 1024
+WAIT_SECONDS = 15
+# What a client still sends after a refusal is read up to here, so that it sees the reason.
+DRAINED_BYTES = 64 * 1024 * 1024
+
+
+class Discardable(Protocol):
+    """Something received that can be forgotten."""
+
+    def discard(self) -> None:
+        """Forget it."""
+
+
+class UploadSlots:
+    """Lets so many bodies in at once; others wait for a while, then are told to come again."""
+
+    def __init__(self, count: int) -> None:
+        self._free = asyncio.Semaphore(count)
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Hold a slot; raises BusyError where none gets free."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            raise BusyError("The hub takes as many uploads as it can: try again.") from None
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+async def receive(request: Request, take: Callable[[bytes], object], *, executor: Executor) -> None:
+    """Hand the body to `take`, piece by piece, in a thread of `executor`.
+
+    While one piece is being written the next arrives, and no more: memory stays flat.
+    """
+    stream = request.stream()
+    loop = asyncio.get_running_loop()
+    writing: asyncio.Future[object] | None = None
+    held, size = [], 0
+    end = loop.time() + IDLE_SECONDS
+    try:
+        async with asyncio.timeout_at(end) as patience:
+            async for chunk in stream:
+                end += len(chunk) / SLOWEST_BYTES_PER_SECOND
+                patience.reschedule(min(loop.time() + IDLE_SECONDS, end))
+                held.append(chunk)
+                size += len(chunk)
+                if size < PIECE_BYTES:
+                    continue
+                if writing is not None:
+                    await writing
+                writing = loop.run_in_executor(executor, take, b"".join(held))
+                held, size = [], 0
+        if writing is not None:
+            await writing
+        if held:
+            writing = loop.run_in_executor(executor, take, b"".join(held))
+            await writing
+    except ClientDisconnect:
+        raise BadRequestError("The connection was cut before everything had arrived.") from None
+    except TimeoutError:
+        raise BusyError(
+            f"Nothing arrived for {IDLE_SECONDS} seconds, or too little: send it again."
+        ) from None
+    except HubError:
+        await _drain(stream)
+        raise
+    finally:
+        if writing is not None and not writing.done():
+            with suppress(Exception):
+                await asyncio.shield(writing)
+
+
+async def _drain(stream: AsyncIterator[bytes]) -> None:
+    # A client that still sends would see a broken connection instead of the reason.
+    left = DRAINED_BYTES
+    with suppress(ClientDisconnect, TimeoutError, RuntimeError, TooLargeError):
+        async with asyncio.timeout(IDLE_SECONDS):
+            async for chunk in stream:
+                left -= len(chunk)
+                if left < 0:
+                    break

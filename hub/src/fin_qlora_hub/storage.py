@@ -1,0 +1,46 @@
+"""Where contents are: as blobs under their SHA-256, or as chunks in xorbs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.blobs import BlobStore
+from fin_qlora_hub.xet.files import ChunkedFile, find_file
+from fin_qlora_hub.xet.store import XorbStore
+
+
+@dataclass(frozen=True)
+class Source:
+    """One content that a repository holds, ready to be read after the session has ended."""
+
+    storage: "Storage"
+    sha256: str
+    size: int
+    chunked: ChunkedFile | None
+
+    def read(self, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start`, in pieces."""
+        if self.chunked is None:
+            return self.storage.blobs.read(self.sha256, start=start, length=length)
+        length = self.size - start if length is None else min(length, self.size - start)
+        return self.chunked.read(self.storage.xorbs, start=start, length=length)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Both stores."""
+
+    blobs: BlobStore
+    xorbs: XorbStore
+
+    def source(self, session: Session, repository_id: int, sha256: str, *, size: int) -> Source:
+        """Find a content that is known to belong to a repository."""
+        chunked = None
+        if not self.blobs.holds(sha256):
+            chunked = find_file(session, repository_id, sha256=sha256)
+        return Source(self, sha256, size, chunked)
+
+    def sweep(self) -> int:
+        """Remove what interrupted uploads left behind; return the number of files."""
+        return self.blobs.sweep() + self.xorbs.sweep()

@@ -1,0 +1,94 @@
+"""What a Xet token says, and whether it still holds."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError, RepositoryNotFoundError
+from fin_qlora_hub.gating import RequestStatus
+from fin_qlora_hub.identity import Role
+from fin_qlora_hub.tables import AccessRequest, HubState, Membership, Repository
+from fin_qlora_hub.xet.signing import Signer
+
+TOKEN_SECONDS = 30 * 60
+_PURPOSE = "xet-token"
+
+
+class Scope(StrEnum):
+    """What a token is for; one for writing reads as well."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Whose token it is, and for which repository of which namespace."""
+
+    repository_id: int
+    namespace_id: int
+    user_id: int
+    scope: Scope
+
+    def seal(self, signer: Signer) -> tuple[str, int]:
+        """Return the token and when it ends, in seconds since 1970."""
+        return signer.seal(_PURPOSE, self.claims(), seconds=TOKEN_SECONDS)
+
+    def claims(self) -> dict[str, Any]:
+        """Return what a signed address says of whoever may use it."""
+        return asdict(self)
+
+    @classmethod
+    def open(cls, signer: Signer, token: str) -> "Access":
+        """Read a token; raises InvalidTokenError for any that does not count."""
+        try:
+            return cls.of(signer.open(_PURPOSE, token))
+        except ForbiddenError as error:
+            raise InvalidTokenError(str(error)) from error
+
+    @classmethod
+    def of(cls, claims: dict[str, Any]) -> "Access":
+        """Read the claims of a token, or of anything that carries them."""
+        return cls(
+            repository_id=claims["repository_id"],
+            namespace_id=claims["namespace_id"],
+            user_id=claims["user_id"],
+            scope=Scope(claims["scope"]),
+        )
+
+
+def require(session: Session, access: Access, *, scope: Scope) -> Repository:
+    """Return the repository of a token that suffices; its user may have lost a role meanwhile."""
+    if scope is Scope.WRITE and access.scope is not Scope.WRITE:
+        raise ForbiddenError("This token reads: ask for one that writes.")
+    repository = session.get(Repository, access.repository_id)
+    if repository is None or repository.namespace_id != access.namespace_id:
+        raise RepositoryNotFoundError("Repository not found")
+    if access.user_id == access.namespace_id:
+        return repository
+    membership = session.get(Membership, (access.namespace_id, access.user_id))
+    if scope is Scope.WRITE and (membership is None or not Role(membership.role).writes):
+        raise ForbiddenError("You may no longer change this repository.")
+    if membership is None and not _is_open(session, repository, access.user_id):
+        raise RepositoryNotFoundError("Repository not found")
+    return repository
+
+
+def _is_open(session: Session, repository: Repository, user_id: int) -> bool:
+    """Say whether somebody without a role may have the files."""
+    if repository.private or repository.gated is None:
+        return not repository.private
+    request = session.get(AccessRequest, (repository.id, user_id))
+    return request is not None and request.status == RequestStatus.ACCEPTED
+
+
+def generation(session: Session) -> str:
+    """Return the name of the present stock of xorbs: clients forget what they knew of another."""
+    return session.get_one(HubState, "xet_generation").value
+
+
+def signing_key(session: Session) -> bytes:
+    """Return the key with which the hub signs."""
+    return bytes.fromhex(session.get_one(HubState, "signing_key").value)

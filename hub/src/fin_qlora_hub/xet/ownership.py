@@ -1,0 +1,138 @@
+"""Which xorbs a namespace may build files from: what it sent, and what its own files hold.
+
+Knowing a hash is not enough, and what another namespace sent is as good as absent.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.errors import BadRequestError
+from fin_qlora_hub.tables import Repository, XetFile, XetSegment, Xorb, XorbOwner
+from fin_qlora_hub.xet.shards import Segment
+from fin_qlora_hub.xet.store import StagedXorb, XorbStore
+
+# The time of the last touch need not be exact: collection waits for weeks.
+TOUCH_AGAIN = timedelta(hours=6)
+_VALUES_PER_QUERY = 500
+
+
+@dataclass(frozen=True)
+class StoredXorb:
+    """A xorb that is on the disk: its size in bytes and the number of its chunks."""
+
+    hash: str
+    size: int
+    chunks: int
+
+
+def stored_xorbs(session: Session, xorbs: Collection[str]) -> dict[str, StoredXorb]:
+    """Return those of the xorbs that are stored, whoever sent them."""
+    wanted = list(xorbs)
+    found = {}
+    for start in range(0, len(wanted), _VALUES_PER_QUERY):
+        part = wanted[start : start + _VALUES_PER_QUERY]
+        for row in session.scalars(select(Xorb).where(Xorb.hash.in_(part))):
+            found[row.hash] = StoredXorb(row.hash, row.size, row.chunks)
+    return found
+
+
+def owned(session: Session, namespace_id: int, xorbs: Collection[str]) -> set[str]:
+    """Return those of the xorbs that the namespace sent."""
+    wanted = list(xorbs)
+    found: set[str] = set()
+    for start in range(0, len(wanted), _VALUES_PER_QUERY):
+        part = wanted[start : start + _VALUES_PER_QUERY]
+        query = select(XorbOwner.xorb).filter_by(namespace_id=namespace_id)
+        found.update(session.scalars(query.where(XorbOwner.xorb.in_(part))))
+    return found
+
+
+def is_due(session: Session, namespace_id: int, xorb: str) -> bool:
+    """Say whether the last touch is so long ago that it should be renewed, or may be gone."""
+    owner = session.get(XorbOwner, (namespace_id, xorb))
+    return owner is None or datetime.now(UTC) - owner.touched_at > TOUCH_AGAIN
+
+
+def touch(session: Session, namespace_id: int, xorbs: Iterable[str]) -> bool:
+    """Note that a client is told of these xorbs, so that they stay for some weeks.
+
+    Return False where the namespace owns one of them no longer: then it must not be told.
+    """
+    now = datetime.now(UTC)
+    all_owned = True
+    for xorb in xorbs:
+        owner = session.get(XorbOwner, (namespace_id, xorb))
+        if owner is None:
+            all_owned = False
+        else:
+            owner.touched_at = now
+    return all_owned
+
+
+def keep_xorb(session: Session, store: XorbStore, staged: StagedXorb, *, namespace_id: int) -> bool:
+    """Store a xorb for a namespace; return False if it had sent the same before.
+
+    The file takes its place inside the writing transaction, as it would be removed inside one.
+    """
+    now = datetime.now(UTC)
+    if session.get(Xorb, staged.hash) is None:
+        store.publish(staged)
+        session.add(
+            Xorb(hash=staged.hash, size=staged.size, chunks=len(staged.index), created_at=now)
+        )
+        session.flush()
+    owner = session.get(XorbOwner, (namespace_id, staged.hash))
+    if owner is not None:
+        owner.touched_at = now
+        return False
+    session.add(XorbOwner(namespace_id=namespace_id, xorb=staged.hash, touched_at=now))
+    return True
+
+
+def require_usable(
+    session: Session, namespace_id: int, segments: Sequence[Segment]
+) -> Mapping[str, StoredXorb]:
+    """Return the xorbs of the segments if the namespace may build a file from all of them."""
+    names = {segment.xorb for segment in segments}
+    known = stored_xorbs(session, names)
+    borrowed = names - owned(session, namespace_id, names)
+    covered = _covered(session, namespace_id, borrowed & known.keys())
+    for segment in segments:
+        if segment.xorb in borrowed and not _within(segment, covered[segment.xorb]):
+            # The same words whether it is absent or another's.
+            raise BadRequestError(
+                f"The file refers to chunks of the xorb {segment.xorb}, which was not sent to this "
+                "namespace: send it first, or remove the client's cache (HF_XET_CACHE)."
+            )
+    return known
+
+
+def _covered(
+    session: Session, namespace_id: int, xorbs: Collection[str]
+) -> defaultdict[str, list[tuple[int, int]]]:
+    """Return the runs of chunks of some xorbs that files of the namespace hold, merged."""
+    runs: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for xorb in xorbs:
+        rows = session.execute(
+            select(XetSegment.chunk_start, XetSegment.chunk_end)
+            .join(XetFile, XetFile.id == XetSegment.file_id)
+            .join(Repository, Repository.id == XetFile.repository_id)
+            .where(XetSegment.xorb == xorb, Repository.namespace_id == namespace_id)
+            .order_by(XetSegment.chunk_start)
+        )
+        merged = runs[xorb]
+        for start, end in rows:
+            if merged and start <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(end, merged[-1][1])
+            else:
+                merged.append((start, end))
+    return runs
+
+
+def _within(segment: Segment, runs: Iterable[tuple[int, int]]) -> bool:
+    return any(start <= segment.start and segment.end <= end for start, end in runs)

@@ -1,0 +1,53 @@
+"""Claims that the hub hands out and later believes, because nobody else can have signed them."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError
+
+# Clients compare a token's end with their own clock.
+CLOCK_SECONDS = 120
+MAX_LENGTH = 4096
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Signs with one secret key; `purpose` keeps what is signed for one use from another."""
+
+    key: bytes
+
+    def seal(self, purpose: str, claims: Mapping[str, Any], *, seconds: int) -> tuple[str, int]:
+        """Return text that carries claims for a while, and when it ends (seconds since 1970)."""
+        end = int(time.time()) + seconds
+        payload = json.dumps({**claims, "exp": end}, separators=(",", ":")).encode()
+        text = base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
+        return f"{text}.{self._mac(purpose, text)}", end
+
+    def open(self, purpose: str, sealed: str) -> dict[str, Any]:
+        """Return the claims of a text; raises InvalidTokenError, ForbiddenError once it ended."""
+        text, _, mac = sealed.partition(".")
+        if len(sealed) > MAX_LENGTH or not hmac.compare_digest(
+            mac.encode("utf-8", "replace"), self._mac(purpose, text).encode()
+        ):
+            raise InvalidTokenError("The token or signature is not one that this hub gave out.")
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        if time.time() > claims["exp"] + CLOCK_SECONDS:
+            raise ForbiddenError("The token or signature has expired: ask for another.")
+        return claims
+
+    def _mac(self, purpose: str, text: str) -> str:
+        message = f"{purpose}\0{text}".encode("utf-8", "replace")
+        digest = hmac.new(self.key, message, hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def new_key() -> str:
+    """Return a fresh key, as text that a database can keep."""
+    return secrets.token_hex(32)

@@ -1,0 +1,195 @@
+"""Killed at any step, the hub starts again with nothing half-visible, and the upload can go on."""
+
+import base64
+import hashlib
+import json
+import random
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+
+import httpx
+import pytest
+
+# Starts the server; once the file `armed` is there, one function kills the process.
+KILLER = """
+import functools, importlib, os, signal, sys
+from pathlib import Path
+target, moment, armed = sys.argv[1:4]
+module, _, path = target.partition(":")
+owner = importlib.import_module(module)
+*parents, name = path.split(".")
+for parent in parents:
+    owner = getattr(owner, parent)
+original = getattr(owner, name)
+
+@functools.wraps(original)
+def deadly(*arguments, **named):
+    if not Path(armed).exists():
+        return original(*arguments, **named)
+    if moment == "after":
+        original(*arguments, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, name, deadly)
+from fin_qlora_hub.cli import main
+sys.argv = ["fin-qlora-hub", "serve", "--port", "0", "--format", "json"]
+main()
+"""
+DISK = "fin_qlora_hub.disk"
+SQL = "sqlalchemy.engine.base:Connection._commit_impl"
+COMMIT = [
+    (f"{DISK}:append", "after"),
+    (f"{DISK}:IncomingFile.finish", "before"),
+    (f"{DISK}:IncomingFile.finish", "after"),
+    (f"{DISK}:sync_folder", "before"),
+    (f"{DISK}:sync_folder", "after"),
+    ("fin_qlora_hub.commits:store_tree", "after"),
+    ("fin_qlora_hub.committing:carry_out", "after"),
+    (SQL, "before"),
+    (SQL, "after"),
+]
+XORB = [
+    (f"{DISK}:IncomingFile.finish", "after"),
+    (f"{DISK}:put_in_place", "after"),
+    ("fin_qlora_hub.routes.xet:keep_xorb", "after"),
+    (SQL, "before"),
+    (SQL, "after"),
+]
+SHARD = [
+    (f"{DISK}:IncomingFile.close", "after"),
+    ("fin_qlora_hub.xet.registering:_verified", "after"),
+    ("fin_qlora_hub.xet.registering:_register", "before"),
+    ("fin_qlora_hub.xet.registering:_register", "after"),
+    (SQL, "before"),
+    (SQL, "after"),
+]
+
+
+@contextmanager
+def started(*arguments: str):
+    with subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            yield process, json.loads(process.stdout.readline())["url"]
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def data_dir(command, tmp_path):
+    command("init")
+    command("user", "add", "alice")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def http(command, data_dir):
+    words = ("token", "create", "alice", "--name", "t", "--role=write", "--format=quiet")
+    headers = {"Authorization": f"Bearer {command(*words).stdout.strip()}"}
+    with httpx.Client(headers=headers, timeout=30) as client:
+        yield client
+
+
+def chunk_store(http: httpx.Client, url: str) -> tuple[str, dict[str, str]]:
+    given = http.get(f"{url}/api/models/alice/a/xet-write-token/main").json()
+    return given["casUrl"], {"Authorization": f"Bearer {given['accessToken']}"}
+
+
+def commit(http: httpx.Client, url: str, *lines: dict) -> httpx.Response:
+    body = [{"key": "header", "value": {"summary": "s"}}, *lines]
+    content = "".join(json.dumps(line) + "\n" for line in body).encode()
+    return http.post(f"{url}/api/models/alice/a/commit/main", content=content)
+
+
+def crash(http, tmp_path, target: str, moment: str, *, prepare, act) -> None:
+    """Prepare, arm, act: the server dies on the way."""
+    armed = tmp_path / "armed"
+    with started("-c", KILLER, target, moment, str(armed)) as (process, url):
+        http.post(f"{url}/api/repos/create", json={"name": "a"})
+        prepare(url)
+        armed.touch()
+        with suppress(httpx.HTTPError):
+            act(url)
+        assert process.wait(20) == -9
+    armed.unlink()
+
+
+@pytest.mark.parametrize(("target", "moment"), COMMIT)
+def test_a_commit(http, command, data_dir, tmp_path, target, moment) -> None:
+    text = base64.b64encode(b"content").decode()
+    lines = [
+        {"key": "file", "value": {"path": path, "content": text, "encoding": "base64"}}
+        for path in ("a", "b/c", "README.md")
+    ]
+    crash(
+        *(http, tmp_path, target, moment),
+        prepare=lambda _url: None,
+        act=lambda url: commit(http, url, *lines),
+    )
+    assert command("fsck").returncode == 0
+    with started("-m", "fin_qlora_hub", "serve", "--port", "0", "--format", "json") as (_, url):
+        tree = f"{url}/api/models/alice/a/tree/main"
+        paths = {item["path"] for item in http.get(tree).json()}
+        happened = (target, moment) == (SQL, "after")
+        assert paths == (
+            {".gitattributes", "a", "b", "README.md"} if happened else {".gitattributes"}
+        )
+        assert not list((data_dir / "blobs" / "incoming").iterdir())
+        assert commit(http, url, *lines).status_code == 200
+        assert len(http.get(f"{url}/api/models/alice/a/commits/main").json()) == 2
+        assert http.get(f"{url}/alice/a/resolve/main/b/c").content == b"content"
+    assert command("fsck").returncode == command("scrub").returncode == 0
+
+
+@pytest.mark.parametrize(("target", "moment"), XORB)
+def test_a_xorb(http, command, data_dir, tmp_path, maker, target, moment) -> None:
+    data = random.Random(1).randbytes(25_000)
+    name, body = maker.xorb(data)
+
+    def send(url: str) -> httpx.Response:
+        store, headers = chunk_store(http, url)
+        return http.post(f"{store}/v1/xorbs/default/{name}", content=body, headers=headers)
+
+    crash(*(http, tmp_path, target, moment), prepare=lambda _url: None, act=send)
+    assert command("fsck").returncode == command("scrub").returncode == 0
+    with started("-m", "fin_qlora_hub", "serve", "--port", "0", "--format", "json") as (_, url):
+        assert not list((data_dir / "xorbs" / "incoming").iterdir())
+        inserted = send(url).json()["was_inserted"]
+        assert inserted == ((target, moment) != (SQL, "after"))
+    assert command("fsck").returncode == command("scrub").returncode == 0
+
+
+@pytest.mark.parametrize(("target", "moment"), SHARD)
+def test_a_shard(http, command, data_dir, tmp_path, maker, target, moment) -> None:
+    files = [random.Random(seed).randbytes(15_000) for seed in (1, 2)]
+    shard = maker.shard(*map(maker.file, files))
+
+    def send_xorbs(url: str) -> None:
+        store, headers = chunk_store(http, url)
+        for data in files:
+            name, body = maker.xorb(data)
+            http.post(f"{store}/v1/xorbs/default/{name}", content=body, headers=headers)
+
+    def send_shard(url: str) -> httpx.Response:
+        store, headers = chunk_store(http, url)
+        return http.post(f"{store}/v1/shards", content=shard, headers=headers)
+
+    crash(*(http, tmp_path, target, moment), prepare=send_xorbs, act=send_shard)
+    assert command("fsck").returncode == 0
+    with started("-m", "fin_qlora_hub", "serve", "--port", "0", "--format", "json") as (_, url):
+        happened = (target, moment) == (SQL, "after")
+        store, headers = chunk_store(http, url)
+        for data in files:  # both or none
+            found = http.get(f"{store}/v2/reconstructions/{maker.file_hash(data)}", headers=headers)
+            assert found.status_code == (200 if happened else 404)
+        assert send_shard(url).json() == {"result": 0 if happened else 1}
+        lines = [
+            {"path": f"{n}.bin", "algo": "sha256", "oid": hashlib.sha256(data).hexdigest()}
+            for n, data in enumerate(files)
+        ]
+        made = commit(http, url, *({"key": "lfsFile", "value": line} for line in lines))
+        assert made.status_code == 200
+        assert http.get(f"{url}/alice/a/resolve/main/1.bin").content == files[1]
+    assert command("fsck").returncode == command("scrub").returncode == 0

@@ -1,0 +1,219 @@
+"""`fsck`, `scrub` and `gc`: what is damaged is told, what is unused goes, what is used stays."""
+
+import json
+import os
+import random
+import time
+from datetime import UTC, datetime, timedelta
+
+import lz4.frame
+import pytest
+from sqlalchemy import delete, update
+
+from fin_qlora_hub import collecting
+from fin_qlora_hub.checking import check, scrub
+from fin_qlora_hub.collecting import collect
+from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.tables import Commit, StoredFile, TreeEntry, XetFile, Xorb, XorbOwner
+
+
+def some_bytes(size: int, *, seed: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.fixture
+def hub(start_hub, tmp_path):
+    """A hub with a file in chunks, one by LFS' store and one inline."""
+    with start_hub(tmp_path / "data") as running:
+        running.api().create_repo("alice/a")
+        data = {"w.bin": some_bytes(1_200_000, seed=1), "note.txt": b"text"}
+        for path, content in data.items():
+            running.api().upload_file(path_or_fileobj=content, path_in_repo=path, repo_id="alice/a")
+        yield running
+
+
+def flip(path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def kept(root) -> list:
+    return [p for p in root.rglob("*") if p.is_file() and p.parent.name != "incoming"]
+
+
+def test_nothing_to_say(hub) -> None:
+    assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
+
+
+def test_flipped_bytes_are_found(hub) -> None:
+    settings = hub.hub.settings
+    (xorb,) = kept(settings.xorbs_path)
+    flip(xorb)
+    findings = list(scrub(hub.hub))
+    assert len(findings) == 1
+    assert xorb.parent.name + xorb.name in findings[0]
+    blob = kept(settings.blobs_path)[0]
+    flip(blob)
+    assert len(list(scrub(hub.hub))) == 2
+    assert list(check(hub.hub)) == []  # which looks at names and sizes alone
+    # a damaged chunk is never sent as if it were right, and the fault is the hub's
+    with hub.http() as http, pytest.raises(Exception, match=r"closed|incomplete"):
+        http.get("/alice/a/resolve/main/w.bin")
+
+
+def test_the_index_of_a_xorb_is_read_again_too(hub) -> None:
+    (xorb,) = kept(hub.hub.settings.xorbs_path)
+    data = bytearray(xorb.read_bytes())
+    data[-1] ^= 1
+    xorb.write_bytes(data)
+    assert len(list(scrub(hub.hub))) == 1
+
+
+def test_what_is_missing_is_named(hub) -> None:
+    settings = hub.hub.settings
+    (xorb,) = kept(settings.xorbs_path)
+    xorb.write_bytes(xorb.read_bytes()[:-1])
+    assert "another size" in next(iter(check(hub.hub)))
+    xorb.unlink()
+    assert [f for f in check(hub.hub) if "is missing" in f and "xorb" in f]
+    for blob in kept(settings.blobs_path):
+        blob.unlink()
+    assert sum("The content" in finding for finding in check(hub.hub)) == 2
+    with hub.hub.database.writing() as session:
+        session.execute(delete(TreeEntry).where(TreeEntry.name == "w.bin"))
+        session.execute(delete(TreeEntry).where(TreeEntry.name == ".gitattributes"))
+        session.execute(delete(TreeEntry).where(TreeEntry.name == "note.txt"))
+        session.execute(delete(Commit).where(Commit.title.startswith("initial")))
+        session.execute(delete(StoredFile))
+    findings = "\n".join(check(hub.hub))
+    assert "The folder" in findings
+    assert "follows" in findings
+    with hub.hub.database.writing() as session:
+        session.execute(delete(Commit))
+    assert "names the commit" in "\n".join(check(hub.hub))
+
+
+def test_the_commands(hub, command) -> None:
+    assert command("fsck").returncode == command("scrub").returncode == 0
+    (xorb,) = kept(hub.hub.settings.xorbs_path)
+    flip(xorb)
+    found = command("scrub", "--format", "json")
+    assert found.returncode == 1
+    assert xorb.name in json.loads(found.stdout)["finding"]
+    assert command("fsck", "--format", "quiet").stdout == ""
+    gone = command("gc", "--format", "json")
+    assert (gone.returncode, json.loads(gone.stdout)["size"]) == (0, "0")
+    assert "Would remove 0 xorbs" in command("gc", "--dry-run").stdout
+
+
+def age(hub, days: float) -> None:
+    """Make everything in a hub so many days older."""
+    with hub.hub.database.writing() as session:
+        then = datetime.now(UTC) - timedelta(days=days)
+        session.execute(update(XorbOwner).values(touched_at=then))
+        session.execute(update(Xorb).values(created_at=then))
+        session.execute(update(XetFile).values(created_at=then))
+    for root in (hub.hub.settings.blobs_path, hub.hub.settings.xorbs_path):
+        for path in kept(root):
+            os.utime(path, (time.time() - days * 86400,) * 2)
+
+
+def test_what_is_used_is_never_collected(hub) -> None:
+    age(hub, 1000)
+    assert collect(hub.hub) == collecting.Collected()
+    assert list(check(hub.hub)) == []
+
+
+def test_what_is_unused_goes_after_three_weeks(hub, tmp_path) -> None:
+    api, settings = hub.api(), hub.hub.settings
+    path = api.hf_hub_download("alice/a", "w.bin", cache_dir=tmp_path)
+    assert path
+    api.delete_repo("alice/a")
+    age(hub, 21)  # hf_xet may still believe that its chunks are here
+    assert collect(hub.hub) == collecting.Collected()
+    assert len(kept(settings.xorbs_path)) == 1
+    age(hub, 23)
+    would = collect(hub.hub, dry_run=True)
+    assert (would.xorbs, would.contents) == (1, 2)
+    assert collect(hub.hub) == would
+    assert kept(settings.xorbs_path) == kept(settings.blobs_path) == []
+    assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
+    api.create_repo("alice/a")
+    api.upload_file(
+        path_or_fileobj=some_bytes(1_200_000, seed=77), path_in_repo="w.bin", repo_id="alice/a"
+    )
+
+
+def test_uploads_that_were_never_committed_go(hub, xet, maker) -> None:
+    data = some_bytes(25_000, seed=2)
+    name, body = maker.xorb(data)
+    with xet("alice/a", hub=hub) as http:
+        http.post(f"v1/xorbs/default/{name}", content=body)
+        http.post("v1/shards", content=maker.shard(maker.file(data)))
+        age(hub, 23)
+        with hub.hub.database.writing() as session:  # this one is young
+            session.execute(update(XetFile).values(created_at=datetime.now(UTC)))
+        assert collect(hub.hub).uncommitted == 0
+        age(hub, 23)
+        removed = collect(hub.hub)
+        assert (removed.uncommitted, removed.xorbs) == (1, 1)
+        assert http.get(f"v2/reconstructions/{maker.file_hash(data)}").status_code == 404
+    assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
+
+
+def test_what_a_client_was_told_of_stays(hub, xet, maker) -> None:
+    data = some_bytes(25_000, seed=3)
+    name, body = maker.xorb(data)
+    with xet("alice/a", hub=hub) as http:
+        http.post(f"v1/xorbs/default/{name}", content=body)
+        age(hub, 23)
+        # a grant that says "already there" begins the three weeks anew
+        grant = http.post(f"v1/xorb-grants/default/{name}", json={"length": len(body)})
+        assert grant.status_code == 200
+        assert collect(hub.hub).xorbs == 0
+        assert http.post("v1/shards", content=maker.shard(maker.file(data))).json()["result"] == 1
+
+
+def test_a_file_that_is_sent_again_stays(hub, xet, maker) -> None:
+    data = some_bytes(25_000, seed=4)
+    name, body = maker.xorb(data)
+    shard = maker.shard(maker.file(data))
+    with xet("alice/a", hub=hub) as http:
+        http.post(f"v1/xorbs/default/{name}", content=body)
+        http.post("v1/shards", content=shard)
+        age(hub, 23)
+        http.post("v1/shards", content=shard)  # its commit is yet to come
+        assert collect(hub.hub) == collecting.Collected()
+
+
+def test_a_xorb_comes_back_packed_in_another_way(hub, xet, maker) -> None:
+    data = bytes(25_000)
+    with xet("alice/a", hub=hub) as http:
+        for pack in (None, lambda chunk: (1, lz4.frame.compress(chunk))):
+            name, body = maker.xorb(data, pack=pack)
+            assert http.post(f"v1/xorbs/default/{name}", content=body).json()["was_inserted"]
+            sent = http.post("v1/shards", content=maker.shard(maker.file(data)))
+            assert sent.json() == {"result": 1}
+            age(hub, 23)
+            with open_hub(hub.hub.settings) as collector:  # another process, by rights
+                assert collect(collector).xorbs == 1
+
+
+def test_a_content_that_is_sent_again_just_now_stays(hub, monkeypatch) -> None:
+    hub.api().delete_repo("alice/a")
+    age(hub, 23)
+    hub.api().create_repo("alice/b")  # brings .gitattributes again, before it is in any tree
+    with hub.hub.database.writing() as session:
+        session.execute(delete(StoredFile))
+    removed = collect(hub.hub)
+    assert removed.contents == 1  # note.txt alone
+    assert len(kept(hub.hub.settings.blobs_path)) == 1
+
+
+def test_a_file_that_no_one_names_is_removed(hub) -> None:
+    lost = hub.hub.xorbs.path_of("ab" * 32)
+    lost.parent.mkdir(exist_ok=True)
+    lost.write_bytes(b"what a crash left")
+    collect(hub.hub)
+    assert not lost.exists()
