@@ -1,7 +1,7 @@
 """Training and memory of Llama 3.1 on one CUDA GPU: this trainer against plain TRL with liger.
 
     python benchmarks/gpu.py [--quick] [--json FILE] [--parts A,B] [--sides A,B] [--budget_s N]
-                             [--toy]
+                             [--commit ID] [--toy]
 
 The weights are random and nothing is downloaded: shapes are those of Llama 3.1, and a 70B base in 4
 bits is made layer by layer, never whole in 16 bits. Speed and memory do not depend on what the
@@ -23,10 +23,12 @@ the head where something is trained, and nothing that is recomputed, for all sid
 is the maker's for dense bfloat16. Memory is the most that PyTorch's allocator gave out in training;
 beside it stands what ``fin-qlora plan`` says of the longest rows.
 
-Every side runs in a process of its own, which ends after about --budget_s seconds; what is measured
-until then counts. FILE is written after each, and keeps what was measured before of other sides.
-Without a GPU every figure is null. --toy runs the whole program on a processor with tiny shapes, to
-test it.
+Every side runs in a process of its own, and trains for about --budget_s seconds; what is measured
+until then counts, and making the base does not. FILE is written after each. It keeps what was
+measured before, with the machine, versions and commit of then (``runs``), until it is measured
+again; ``not_measured`` says why a figure is null. A copy of the checkout without git is told its
+commit with --commit. Without a GPU every figure is null. --toy runs the whole program on a
+processor with tiny shapes, to test it.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ import argparse
 import gc
 import itertools
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -55,11 +58,25 @@ if TYPE_CHECKING:
 
 SEED = 0
 WARM = 2
+#: Tokens of one pass on our side: on a fast card a pass of fewer is over before the next is ready.
+PASS = 8192
+#: Seconds that a side may take besides training: imports, and making its base twice.
+SETUP = 180
+#: What is noted of where each group was measured.
+SIGNED = ("machine", "versions", "commit")
 PREFIX = 32
 #: Tokens of whole rows: shares of the rows, and the lengths they stand at.
 SENTIMENT = ((0.0, 45), (0.25, 70), (0.5, 82), (0.75, 97), (0.95, 127), (1.0, 182))
 SIDES = ("fin_qlora", "trl", "fin_qlora recomputing", "trl keeping")
 PACKAGES = "fin-qlora torch transformers trl peft accelerate bitsandbytes liger-kernel".split()
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a figure of a group (see ``group``) is null."""
+
+    group: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -86,13 +103,15 @@ TABLE_1: tuple[tuple[str, Quantization], ...] = (
     ("70b", "none"),
 )
 PARTS = (*TRAINING, "table-1")
-STEPS, PLANNED = "steps measured", "peak memory, planned"
+STEPS, PLANNED, ARITHMETIC = "steps measured", "peak memory, planned", "weights, by arithmetic"
+PEAK, UTILISATION = "peak memory", "model-FLOPs utilisation"
+NO_GPU = "no CUDA GPU on this machine"
 #: figure -> unit, of each kind of row
 FIGURES = {
     "examples": "1/s",
     "tokens": "1/s",
-    "model-FLOPs utilisation": "share",
-    "peak memory": "GiB",
+    UTILISATION: "share",
+    PEAK: "GiB",
     PLANNED: "GiB",
     STEPS: "steps",
 }
@@ -145,7 +164,9 @@ def _at(share: float) -> float:
     return float(SENTIMENT[-1][1])
 
 
-def run_side(part: str, side: str, *, quick: bool, toy: bool, seconds: float) -> Iterator[Row]:
+def run_side(
+    part: str, side: str, *, quick: bool, toy: bool, seconds: float
+) -> Iterator[Row | Reason]:
     """Make the base, train on both kinds of rows, and yield what was measured of each."""
     import torch
     from random_base import random_base
@@ -153,19 +174,16 @@ def run_side(part: str, side: str, *, quick: bool, toy: bool, seconds: float) ->
     from fin_qlora.models.base import load_tokenizer
     from fin_qlora.models.tiny import tiny_base_path
 
-    until = time.monotonic() + seconds
     chosen = TRAINING[part]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = shape(chosen.size, toy=toy)
     tokenizer = load_tokenizer(tiny_base_path())
-    for number, (kind, batch) in enumerate(chosen.batch.items()):
+    for kind, batch in chosen.batch.items():
         # a fresh base for each: TRL changes what it is given
         model = random_base(config, quantization=chosen.quantization, device=device, seed=SEED)
-        kinds_left = len(chosen.batch) - number
         steps = 3 if toy else 10 if quick else 25
         rows = rows_of(kind, count=batch * (steps + WARM), vocabulary=config.vocab_size, toy=toy)
-        now = time.monotonic()
-        watch = make_watch(until=now + (until - now) / kinds_left)
+        watch = make_watch(seconds=seconds / len(chosen.batch))
         trainer = make_trainer(
             side, model, rows, batch=batch, rank=chosen.rank, tokenizer=tokenizer
         )
@@ -216,7 +234,12 @@ def make_trainer(
         "peft_config": adapter,
     }
     if side.startswith("fin_qlora"):
-        args = FinSFTConfig(activation_checkpointing="recomputing" in side, **common)
+        args = FinSFTConfig(
+            activation_checkpointing="recomputing" in side,
+            max_tokens_per_pass=PASS,
+            use_liger_kernel=has_liger(),
+            **common,
+        )
         return FinSFTTrainer(args=args, **options)
     common |= {} if model.device.type == "cuda" else {"use_cpu": True}
     if "keeping" in side:
@@ -239,8 +262,8 @@ def shown(part: str, side: str) -> str:
     return f"{part}, {side}" + ("" if liger else " (without liger kernels)")
 
 
-def make_watch(*, until: float) -> Any:
-    """Return a callback that takes the time of each step, and ends training when time is up."""
+def make_watch(*, seconds: float) -> Any:
+    """Return a callback that takes the time of each step, and ends training after some seconds."""
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):
@@ -248,8 +271,10 @@ def make_watch(*, until: float) -> Any:
             self.seconds: list[float] = []
             self.peak: int | None = None
             self._before = 0.0
+            self._until = 0.0
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self._until = time.monotonic() + seconds
             if args.device.type == "cuda":
                 import torch
 
@@ -264,7 +289,7 @@ def make_watch(*, until: float) -> Any:
                 import torch
 
                 self.peak = torch.cuda.max_memory_allocated()
-            if time.monotonic() > until:
+            if time.monotonic() > self._until:
                 control.should_training_stop = True
 
     return Watch()
@@ -281,8 +306,10 @@ def _now(device: torch.device) -> float:
 def figures(
     part: str, side: str, kind: str, watch: Any, *, config: PretrainedConfig, trainer: Any,
     rows: Sequence[dict[str, list[int]]],
-) -> Iterator[Row]:  # fmt: skip
-    """Yield the rows of one kind of row on one side."""
+) -> Iterator[Row | Reason]:  # fmt: skip
+    """Yield the rows of one kind of row on one side, and why one has no value."""
+    import torch
+
     from fin_qlora.models.architecture import skeleton
     from fin_qlora.models.flops import Arithmetic
 
@@ -306,14 +333,20 @@ def figures(
             pairs=sum(n * (n + 1) // 2 for n in lengths),
             predictions=sum(label != -100 for row in rows for label in row["labels"]),
         )
-        peak = peak_flops()
+        peak = peak_of(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
         values["examples"] = round(rate, 3)
         values["tokens"] = round(rate * tokens, 1)
-        if peak is not None:
-            values["model-FLOPs utilisation"] = round(rate * work / len(rows) / peak, 4)
-    if watch.peak is not None:
-        values["peak memory"] = round(watch.peak / 2**30, 3)
-    if PLANNED in values:
+        if peak is None:
+            yield Reason(f"{name}, {kind}", "no peak is known of this device")
+        else:
+            values[UTILISATION] = round(rate * work / len(rows) / peak, 4)
+    else:
+        yield Reason(f"{name}, {kind}", f"{len(watch.seconds)} steps, and {WARM} do not count")
+    if watch.peak is None:
+        yield Reason(f"{name}, {kind}", NO_GPU)
+    else:
+        values[PEAK] = round(watch.peak / 2**30, 3)
+    if PLANNED in values and not has_liger():
         values[PLANNED] = round(planned(part, trainer, config, rows) / 2**30, 4)
     for figure, value in values.items():
         yield Row(name, f"{kind}: {figure}", FIGURES[figure], value)
@@ -344,26 +377,25 @@ def figures_of(side: str) -> list[str]:
     return [one for one in FIGURES if one != PLANNED or side.startswith("fin_qlora")]
 
 
-def peak_flops() -> float | None:
-    """Return the card's peak in FLOP/s, None for a card that is not in the table, or none."""
-    import torch
+def peak_of(device: str) -> float | None:
+    """Return a card's peak in FLOP/s by what its driver calls it, None where it is not known.
 
+    A card is one whose words are all in that name; of several it is the one with most words.
+    """
     from fin_qlora.models.cards import CARDS
 
-    if not torch.cuda.is_available():
-        return None
-    device = torch.cuda.get_device_name().lower().replace("-", " ").split()
-    for card in sorted(CARDS, key=lambda one: -len(one.name)):
-        words = card.name.lower().replace("-", " ").split()
-        if words[0] in device or (words[0] == "rtx" and set(words) <= set(device)):
-            return card.tflops * 1e12
-    return None
+    def words(name: str) -> set[str]:
+        return set(name.lower().replace("-", " ").split())
+
+    fitting = [card for card in CARDS if words(card.name) <= words(device)]
+    best = max(fitting, key=lambda card: len(words(card.name)), default=None)
+    return None if best is None else best.tflops * 1e12
 
 
 # ------------------------------------------------------------------------------------ the weights
 
 
-def run_table_1(*, toy: bool, seconds: float) -> Iterator[Row]:
+def run_table_1(*, toy: bool, seconds: float) -> Iterator[Row | Reason]:
     """Make each base and yield what its weights take, beside what arithmetic says."""
     import torch
     from random_base import random_base
@@ -378,16 +410,25 @@ def run_table_1(*, toy: bool, seconds: float) -> Iterator[Row]:
         config = shape(size, toy=toy)
         expected = weight_memory(skeleton(config, quantization=quantization), quantization).bytes
         name = f"table-1, {size} {quantization}"
-        yield Row(name, "weights, by arithmetic", "GiB", round(expected / 2**30, 4))
+        yield Row(name, ARITHMETIC, "GiB", round(expected / 2**30, 4))
         allocated = reserved = None
         room = torch.cuda.mem_get_info()[0] if gpu else 0
-        if time.monotonic() < until and (room > expected * 1.02 or toy):
+        if gpu and room < expected * 1.01:
+            yield Reason(
+                name, f"takes {expected / 2**30:.1f} GiB, and {room / 2**30:.1f} GiB are free"
+            )
+        elif time.monotonic() > until:
+            yield Reason(name, f"the {seconds:g} s were over")
+        else:
             model = random_base(config, quantization=quantization, device=device, seed=SEED)
             if gpu:
                 torch.cuda.empty_cache()
                 allocated = round(torch.cuda.memory_allocated() / 2**30, 4)
                 reserved = round(torch.cuda.memory_reserved() / 2**30, 4)
+            else:
+                yield Reason(name, NO_GPU)
             del model
+            gc.collect()
             if gpu:
                 torch.cuda.empty_cache()
         yield Row(name, "weights, allocated", "GiB", allocated)
@@ -417,27 +458,38 @@ def unmeasured(part: str, side: str) -> list[Row]:
     ]
 
 
-def in_a_process(part: str, side: str, arguments: argparse.Namespace) -> tuple[list[Row], str]:
-    """Return what a side measured in a process of its own, and why it measured no more."""
+def group(row: Row) -> str:
+    """Return what is measured at once with a row: a side on one kind of row, or one base."""
+    kind, colon, _ = row.figure.partition(": ")
+    return f"{row.side}, {kind}" if colon else row.side
+
+
+def in_a_process(
+    part: str, side: str, arguments: argparse.Namespace
+) -> tuple[list[Row], list[Reason], str]:
+    """Return what a side measured in a process of its own, what not, and how it ended."""
     command = [sys.executable, __file__, "--child", part, side, "--budget_s"]
     command.append(str(arguments.budget_s))
     command += [flag for flag in ("--quick", "--toy") if getattr(arguments, flag[2:])]
+    limit = arguments.budget_s * 1.25 + SETUP
     # what it prints counts also when it is ended: making a base cannot be interrupted inside
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = subprocess.Popen(command, stdout=out, stderr=err, text=True)
         try:
-            code, reason = child.wait(timeout=arguments.budget_s * 1.25 + 30), ""
+            code, ending = child.wait(timeout=limit), ""
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-            code, reason = 0, f"ended after {arguments.budget_s:g} s"
+            code, ending = 0, f"ended after {limit:g} s"
         out.seek(0)
         err.seek(0)
-        rows = [Row(**json.loads(line)) for line in out if line.startswith('{"side"')]
+        found = [json.loads(line) for line in out if line.startswith(('{"side"', '{"group"'))]
         if code:
             lines = [line.strip() for line in err if line.strip()]
-            reason = f"exit code {code}: {lines[-1] if lines else 'no message'}"
-    return rows, reason
+            errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
+            ending = f"exit code {code}: {([*lines, *errors] or ['no message'])[-1]}"
+    rows = [Row(**one) for one in found if "side" in one]
+    return rows, [Reason(**one) for one in found if "group" in one], ending
 
 
 def compared(rows: Sequence[Row]) -> dict[str, float]:
@@ -460,21 +512,69 @@ def compared(rows: Sequence[Row]) -> dict[str, float]:
     return ratios
 
 
-def finished(
-    rows: Sequence[Row], why: dict[str, str], arguments: argparse.Namespace
-) -> dict[str, object]:
-    """Return the report of what is measured until now."""
-    name = "gpu-toy" if arguments.toy else "gpu"
-    made = report(name, rows, packages=PACKAGES, seed=SEED, ratios=compared(rows))
-    return made | {"not_measured": why}
+class Book:
+    """All that is measured until now, with the machine, versions and commit of each group.
+
+    Args:
+        path: the report of an earlier run, which this one goes on with; it may not exist.
+        name: the name of the report.
+        commit: what is measured, where git cannot say it.
+    """
+
+    def __init__(self, path: Path | None, *, name: str, commit: str | None) -> None:
+        found: dict[str, Any] = {}
+        if path is not None and path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+        self._name, self._commit = name, commit
+        self.rows = [Row(**row) for row in found.get("rows", ())]
+        self._why: dict[str, str] = dict(found.get("not_measured", {}))
+        self._runs: list[dict[str, Any]] = list(found.get("runs", ()))
+
+    def add(self, rows: Sequence[Row], reasons: Sequence[Reason], *, otherwise: str) -> None:
+        """Take what a side measured; a group of which it measured nothing stays as it was.
+
+        Every null has a reason: the side's, or else ``otherwise``.
+        """
+        groups = {group(row): [one for one in rows if group(one) == group(row)] for row in rows}
+        measured = {name for name, members in groups.items() if any(map(is_measured, members))}
+        before = {group(row) for row in self.rows if is_measured(row)}
+        new = {name for name in groups if name in measured or name not in before}
+        self.rows = [row for row in self.rows if group(row) not in new]
+        self.rows += [row for row in rows if group(row) in new]
+        for name in sorted(new):
+            self._why.pop(name, None)
+            if any(row.value is None for row in groups[name]):
+                own = [one.why for one in reasons if one.group == name]
+                self._why[name] = "; ".join(dict.fromkeys(own)) or otherwise
+        self._sign(sorted(measured))
+
+    def _sign(self, groups: list[str]) -> None:
+        """Note where these groups were measured, and no longer where they were before."""
+        facts = {key: value for key, value in self._facts().items() if key in SIGNED}
+        for one in self._runs:
+            one["measured"] = [name for name in one["measured"] if name not in groups]
+        same = [one for one in self._runs if all(one[key] == facts[key] for key in SIGNED)]
+        if same:
+            same[0]["measured"] += groups
+        else:
+            self._runs.append(facts | {"measured": groups})
+        self._runs = [one for one in self._runs if one["measured"]]
+
+    def _facts(self) -> dict[str, Any]:
+        made = report(
+            self._name, self.rows, packages=PACKAGES, seed=SEED, ratios=compared(self.rows)
+        )
+        return made | ({"commit": self._commit} if self._commit else {})
+
+    def report(self) -> dict[str, Any]:
+        """Return what FILE is to hold."""
+        return self._facts() | {"not_measured": self._why, "runs": self._runs}
 
 
-def kept_from(path: Path | None) -> tuple[list[Row], dict[str, str]]:
-    """Return what an earlier run measured: its parts stay until they are measured again."""
-    if path is None or not path.is_file():
-        return [], {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return [Row(**row) for row in found["rows"]], dict(found.get("not_measured", {}))
+def is_measured(row: Row) -> bool:
+    """Return whether a row has a value that was measured, and not computed or counted."""
+    computed = row.figure == ARITHMETIC or row.figure.endswith((STEPS, PLANNED))
+    return row.value is not None and not computed
 
 
 def child(part: str, side: str, arguments: argparse.Namespace) -> None:
@@ -500,7 +600,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--sides", help=f"some of: {', '.join(SIDES)}")
-    parser.add_argument("--budget_s", type=float, default=120, help="seconds for each side")
+    parser.add_argument("--budget_s", type=float, default=120, help="seconds of training a side")
+    parser.add_argument("--commit", metavar="ID", help="what is measured, where git cannot say")
     parser.add_argument("--toy", action="store_true", help="tiny shapes, also without a GPU")
     parser.add_argument("--child", nargs=2, metavar=("PART", "SIDE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -516,27 +617,24 @@ def main() -> None:
         if wrong := [one for one in name if one not in known]:
             parser.error(f"there is no '{wrong[0]}'; known: {', '.join(known)}")
     possible = arguments.toy or torch.cuda.is_available()
-    rows, why = kept_from(arguments.json)
+    name = "gpu-toy" if arguments.toy else "gpu"
+    book = Book(arguments.json, name=name, commit=arguments.commit)
     for part in parts:
         for side in sides_of(part, sides):
             if possible:
-                new, reason = in_a_process(part, side, arguments)
+                new, reasons, ending = in_a_process(part, side, arguments)
             else:
-                new, reason = [], "no CUDA GPU on this machine"
+                new, reasons, ending = [], [], NO_GPU
             have = {(row.side, row.figure) for row in new}
             new += [row for row in unmeasured(part, side) if (row.side, row.figure) not in have]
-            again = {(row.side, row.figure) for row in new}
-            rows = [row for row in rows if (row.side, row.figure) not in again] + new
-            name = f"{part}, {side}"
-            why.pop(name, None)
-            if reason:
-                why[name] = reason
+            book.add(new, reasons, otherwise=ending or "its process did not say")
             print(table(new), flush=True)
-            if reason:
-                print(f"{name}: {reason}", flush=True)
+            for line in (*(f"{one.group}: {one.why}" for one in reasons), ending):
+                if line:
+                    print(line, flush=True)
             if arguments.json:
-                write(arguments.json, finished(rows, why, arguments))
-    for name, value in compared(rows).items():
+                write(arguments.json, book.report())
+    for name, value in compared(book.rows).items():
         print(f"{name}: {value}")
 
 

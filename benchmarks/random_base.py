@@ -46,15 +46,35 @@ def random_base(
                     module=module,
                 ).to(device)
             elif isinstance(module, bitsandbytes.nn.Linear8bitLt):
+                # Int8Params.to() quantises only what comes from a processor's memory
                 module.weight = bitsandbytes.nn.Int8Params(
                     drawn(module.weight.shape), requires_grad=False, has_fp16_weights=False
-                ).to(device)
+                )._quantize(device)
             else:
                 _fill(module, drawn)
         _make_buffers(model, device)
+    _check_quantised(model)
     keep_trainable(model)
     gc.collect()
     return model
+
+
+def _check_quantised(model: nn.Module) -> None:
+    """Raise RuntimeError where a layer that is to be quantised still has its numbers whole."""
+    import bitsandbytes
+
+    for name, module in model.named_modules():
+        weight: Any = getattr(module, "weight", None)
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            done = weight.quant_state is not None and weight.numel() < (
+                module.in_features * module.out_features
+            )
+        elif isinstance(module, bitsandbytes.nn.Linear8bitLt):
+            done = weight.dtype == torch.int8 and weight.CB is not None and weight.SCB is not None
+        else:
+            continue
+        if not done:
+            raise RuntimeError(f"{name} is not quantised: its weight is {weight.dtype}.")
 
 
 def _fill(module: nn.Module, drawn: Any) -> None:

@@ -25,7 +25,9 @@ import torch
 from report import Row, report, table, write
 
 from fin_qlora.files import shipped
+from fin_qlora.training import FinSFTConfig
 from fin_qlora.training.one_bit import Layout
+from fin_qlora.training.zero_one_training import schedule
 
 RECIPE = "classification/tfns-tiny-4bit-r4"
 PROCESSES = 2
@@ -108,9 +110,10 @@ def main() -> None:
     ours, adamw = sides["zero_one_adam"], sides["adamw_torch"]
     numbers = ours.manifest["cost"]["trainable_parameters"]
     step_bytes = 2 * (PROCESSES - 1) * 4 * numbers // PROCESSES
-    # nothing is averaged in full after the last step that refreshed the variance
-    frozen = ours.dense.index(ours.dense[-1]) + 1
-    after = (ours.one_bit[-1] - ours.one_bit[frozen - 1]) / (ours.steps - frozen)
+    frozen = schedule(FinSFTConfig(optim="zero_one_adam"), ours.steps).var_freeze_step
+    # with the checkpoints, for which the weights are averaged in full
+    sent = [sum(both) for both in zip(ours.dense, ours.one_bit, strict=True)]
+    after = (sent[-1] - sent[frozen - 1]) / (ours.steps - frozen)
 
     rows = []
     for name, side in sides.items():
@@ -125,7 +128,7 @@ def main() -> None:
             "zero_one_adam",
             "sent by a process in the run",
             "bytes",
-            ours.dense[-1] + ours.one_bit[-1],
+            sent[-1],
         ),
         Row("zero_one_adam", "last refreshment of the variance", "step", frozen),
         Row("adamw_torch", "sent in a step", "bytes", step_bytes),
@@ -136,9 +139,7 @@ def main() -> None:
     ratios = {
         "final loss over AdamW's": round(ours.final / adamw.final, 4),
         "bytes after the freeze over AdamW's": round(after / step_bytes, 4),
-        "bytes of the run over AdamW's": round(
-            (ours.dense[-1] + ours.one_bit[-1]) / (step_bytes * adamw.steps), 4
-        ),
+        "bytes of the run over AdamW's": round((sent[-1]) / (step_bytes * adamw.steps), 4),
         "8B r4, 8 processes: bytes of an average over AdamW's": round(bits / large, 4),
     }
     print(table(rows))

@@ -1,8 +1,9 @@
 """One process of small fine-tunings: finetune.py FOLDER BASE RUNS.
 
-RUNS is a JSON object of names and the FinSFTConfig settings of each; DeepSpeed wants a launch for
-each. What this rank saw of a run goes to FOLDER/NAME/RANK.json, its trained weights to RANK.pt, and
-an error of ours to RANK.error.
+RUNS is a JSON object of names and the FinSFTConfig settings of each, of which ``full`` names a file
+of the second checkpoint for which there is no space; DeepSpeed wants a launch for each. What this
+rank saw of a run goes to FOLDER/NAME/RANK.json, its trained weights to RANK.pt, and an error of
+ours to RANK.error.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from transformers import TrainerCallback
 
 from fin_qlora import FinSFTConfig, FinSFTTrainer, tasks
 from fin_qlora.errors import FinQloraError
@@ -25,8 +27,34 @@ LORA = LoraConfig(
 )
 
 
+class FullDisk(FinSFTTrainer):
+    """Its second checkpoint has a file that no byte fits into."""
+
+    file = ""
+
+    def save_model(self, output_dir=None, **options) -> None:
+        if self.args.should_save and Path(output_dir).name.endswith("-2"):
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            (Path(output_dir) / self.file).symlink_to("/dev/full")
+        super().save_model(output_dir, **options)
+
+
+class Evaluated(TrainerCallback):
+    """Keeps a number for the weights that an evaluation has seen."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_evaluate(self, args, state, control, model=None, **_) -> None:
+        trained = [p.detach().double() for p in model.parameters() if p.requires_grad]
+        self.seen.append(sum(float(p.square().sum()) for p in trained))
+
+
 def finetune(folder: Path, base: Path, settings: dict) -> None:
     resume = settings.pop("resume", None)
+    FullDisk.file = settings.pop("full", "")
+    kind = FullDisk if FullDisk.file else FinSFTTrainer
+    evaluated = Evaluated()
     config = FinSFTConfig(
         **{
             "output_dir": str(folder / "run"),
@@ -44,13 +72,14 @@ def finetune(folder: Path, base: Path, settings: dict) -> None:
     contract = tasks.get("tfns").contract()
     examples = [contract.encode(tokenizer, TEXTS[i % 5], contract.labels[i % 3]) for i in range(96)]
     rows = Dataset.from_list([{"input_ids": e.input_ids, "labels": e.labels} for e in examples])
-    trainer = FinSFTTrainer(
+    trainer = kind(
         model=load_model(base, quantization="4bit"),
         args=config,
         train_dataset=rows,
         eval_dataset=rows.select(range(8)),
         processing_class=tokenizer,
         peft_config=LORA,
+        callbacks=[evaluated],
     )
     trainer.train(resume_from_checkpoint=resume)
     trained = {
@@ -64,6 +93,7 @@ def finetune(folder: Path, base: Path, settings: dict) -> None:
     seen = {
         "logs": [entry for entry in trainer.state.log_history if "loss" in entry],
         "evaluations": [e["eval_loss"] for e in trainer.state.log_history if "eval_loss" in e],
+        "evaluated": evaluated.seen,
         "optim": trainer.args.optim,
         "frozen": optimizer is not None and optimizer.frozen,
         "interval": optimizer.interval if optimizer is not None else None,

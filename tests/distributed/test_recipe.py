@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from safetensors import safe_open
 
 from fin_qlora.files import shipped
 from fin_qlora.inference import load_adapter
@@ -49,6 +50,27 @@ def test_two_processes_leave_one_adapter(tmp_path, small_base, flags):
     assert ("zero_optimization" in deepspeed) == bool(flags)
     assert not list((tmp_path / "run").glob("checkpoint-*"))
     load_adapter(tmp_path / "run" / "adapter")
+
+
+def test_a_base_that_two_processes_share_out_is_evaluated_by_both(tmp_path, small_base):
+    flags = ("--model_name_or_path", str(small_base), "--evaluation_rows", "6")
+    done = launch(tmp_path / "run", *flags, "--deepspeed=adamw_zero3_bf16")
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = tmp_path / "run" / "adapter"
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert manifest["configuration"]["deepspeed"]["zero_optimization"]["stage"] == 3
+    (task,) = manifest["tasks"]
+    assert task["evaluation"]["rows"] == 6
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as stored:
+        trained = sum(stored.get_tensor(name).numel() for name in list(stored.keys()))
+    assert manifest["cost"]["trainable_parameters"] == trained > 0
+    whole = launch(tmp_path / "whole", *flags)
+    assert whole.returncode == 0, whole.stderr[-3000:]
+    other = json.loads((tmp_path / "whole" / "adapter" / "manifest.json").read_text("utf-8"))
+    for figure in ("accuracy", "weighted_f1"):
+        base = other["tasks"][0]["evaluation"]["base"]
+        assert task["evaluation"]["base"][figure] == base[figure]
+    load_adapter(folder)  # it asks the canaries again
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ TORCHRUN = (
 )
 OURS = {"optim": "zero_one_adam"}
 DENSE = OURS | {"zero_one_var_freeze_step": 1000, "zero_one_var_update_scaler": 1000}
+BEST = {"metric_for_best_model": "loss", "greater_is_better": False}
 FROZEN = {
     "zero_one_var_freeze_step": 20,
     "zero_one_var_update_scaler": 100,
@@ -132,10 +133,32 @@ def test_the_traffic_is_logged(ddp):
 def test_deepspeed_keeps_every_process_s_state(tmp_path, small_base, ddp):
     settings = FROZEN | {"deepspeed": "zero_one_adam_bf16"}
     saving = {"save_strategy": "steps", "save_steps": 34}
-    finetune(tmp_path, small_base, {"whole": settings | saving})
+    evaluating = {"eval_strategy": "steps", "eval_steps": 5}
+    finetune(tmp_path, small_base, {"whole": settings | saving | evaluating})
     checkpoint = str(tmp_path / "whole" / "run" / "checkpoint-34")
     finetune(tmp_path, small_base, {"resumed": settings | {"resume": checkpoint}})
     assert seen(tmp_path / "whole")["optim"] == "zero_one_adam"
     assert losses(tmp_path / "whole") == pytest.approx(losses(ddp / "alone"), rel=5e-3)
     assert losses(tmp_path / "resumed")[-2:] == losses(tmp_path / "whole")[-2:]
     assert same(weights(tmp_path / "resumed"), weights(tmp_path / "whole"))
+    shown = [seen(tmp_path / "whole", rank)["evaluated"] for rank in (0, 1)]
+    assert len(shown[0]) == 8, "every fifth step, and the last"
+    assert shown[0] == shown[1], "an evaluation sees the average of the processes' weights"
+
+
+@pytest.mark.parametrize(
+    ("file", "settings"),
+    [
+        ("optimizer.pt", OURS),
+        # the best checkpoint is named in the middle of a save
+        ("training_args.bin", {"eval_strategy": "steps", "eval_steps": 1} | BEST),
+    ],
+)
+def test_a_full_disk_ends_both_processes_alike(tmp_path, small_base, file, settings):
+    every = {"save_strategy": "steps", "save_steps": 1, "max_steps": 3, "ddp_timeout": 60}
+    finetune(tmp_path, small_base, {"run": every | settings | {"full": file}})
+    for rank in (0, 1):
+        said = (tmp_path / "run" / f"{rank}.error").read_text("utf-8")
+        assert said.startswith("DiskFullError: The disk is full:"), said
+        assert "checkpoint-2' could not be written" in said
+    assert [path.name for path in (tmp_path / "run" / "run").iterdir()] == ["checkpoint-1"]

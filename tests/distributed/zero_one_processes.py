@@ -145,7 +145,9 @@ def stopped_and_resumed() -> dict:
     shared = [kept["optimizer"]]
     dist.broadcast_object_list(shared, src=0)
     start = {"optimizer": shared[0], "own": kept["own"]}
-    resumed = train(zero_one(), own=True, steps=range(151, STEPS), start=start)
+    # by the schedule of the checkpoint, also where that of a longer run would be another
+    longer = zero_one(var_freeze_step=NEVER, local_step_scaler=7, local_step_clipper=16)
+    resumed = train(longer, own=True, steps=range(151, STEPS), start=start)
     forgotten, other = "", ""
     try:
         optimizer = zero_one()(list(model().parameters()))

@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 tokenizer = load_tokenizer(Path(base))
 contract = tasks.get("tfns").contract()
 texts = ["Shares rose.", "Profit fell after a warning that was long.", "x", "No change today", "up"]
-examples = [contract.encode(tokenizer, texts[i % 5], contract.labels[i % 3]) for i in range(64)]
+examples = [contract.encode(tokenizer, texts[i % 5], contract.labels[i % 3]) for i in range(33)]
 model = load_model(Path(base), quantization="4bit")
 for module in model.modules():
     if hasattr(module, "compute_dtype"):
@@ -34,7 +34,7 @@ trainer = FinSFTTrainer(
     args=FinSFTConfig(
         output_dir=folder, use_cpu=True, optim="adamw_torch", learning_rate=2e-2, max_steps=10,
         per_device_train_batch_size=int(batch), gradient_accumulation_steps=int(accumulation),
-        train_sampling_strategy="sequential", bf16=False, logging_steps=1, disable_tqdm=True,
+        bf16=False, logging_steps=1, disable_tqdm=True,
         adapter_dtype="float32", max_grad_norm=1.0,
         **dict(json.loads(option) for option in options),
     ),
@@ -58,7 +58,8 @@ trainer.accelerator.end_training()
 """
 
 
-PADDED = '["share_prefix", false]'
+# padded, rows of like length would share a batch
+PADDED = ('["share_prefix", false]', '["train_sampling_strategy", "random"]')
 PASSES = '["max_tokens_per_pass", 70]'
 
 
@@ -73,8 +74,8 @@ def runs(launch, small_base):
         "accumulated": launch(PROGRAM, small_base, 2, 4, profile="single"),
         "two processes": launch(PROGRAM, small_base, 4, 1, profile="cpu-ddp-2"),
         "two processes, accumulated": launch(PROGRAM, small_base, 1, 4, profile="cpu-ddp-2"),
-        "padded": launch(PROGRAM, small_base, 8, 1, PADDED, profile="single"),
-        "two processes, padded": launch(PROGRAM, small_base, 2, 2, PADDED, profile="cpu-ddp-2"),
+        "padded": launch(PROGRAM, small_base, 8, 1, *PADDED, profile="single"),
+        "two processes, padded": launch(PROGRAM, small_base, 2, 2, *PADDED, profile="cpu-ddp-2"),
         "in passes": launch(PROGRAM, small_base, 8, 1, PASSES, profile="single"),
         "two processes, in passes": launch(PROGRAM, small_base, 4, 1, PASSES, profile="cpu-ddp-2"),
     }
@@ -82,8 +83,9 @@ def runs(launch, small_base):
 
 def test_one_loss_curve(runs):
     whole = curve(runs["whole"])
+    # two epochs of 33 rows: four steps of 8, and a row that two processes cannot share
     assert len(whole) == 10
-    assert whole[-1][0] < 0.95 * whole[0][0], "it learns, so that equal curves mean something"
+    assert whole[-2][0] < 0.95 * whole[0][0], "it learns, so that equal curves mean something"
     for name, folder in runs.items():
         for step, (ours, theirs) in enumerate(zip(curve(folder), whole, strict=True)):
             assert ours[0] == pytest.approx(theirs[0], rel=1e-4), (name, step)

@@ -1,4 +1,4 @@
-"""The training benchmark's rows are as it says, and its report keeps what was not measured again."""
+"""The training benchmark has the rows that it says, and keeps what was not measured again."""
 
 from __future__ import annotations
 

@@ -15,6 +15,8 @@ from .output import HUMAN, OutputOption, table
 
 if TYPE_CHECKING:
     from ..recipes.arguments import BaseArguments, RunArguments
+    from ..training.evaluation_memory import EvaluationSettings
+    from ..training.launched import Launched
     from ..training.plan import Lengths, Plan
 
 _GIB = 2**30
@@ -48,7 +50,14 @@ def plan(
     gpu: Annotated[
         str | None, typer.Option(metavar="NAME", help="A graphics card, such as 'RTX A6000'.")
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
+    gpus: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many of them; else as the profile says, or one."),
+    ] = None,
+    accelerate: Annotated[
+        str | None,
+        typer.Option(metavar="PROFILE", help="The profile that `train --accelerate` would get."),
+    ] = None,
     lengths: Annotated[
         str | None,
         typer.Option(
@@ -90,7 +99,7 @@ def plan(
         ["--config", recipe, *map(snake_case, context.args)],
         data_dir=data_dir,
         stated=_stated(lengths, rows),
-        gpus=gpus,
+        launched=_launched(accelerate, gpus),
         utilisation=utilisation or UTILISATION,
     )
     report = {"recipe": recipe, "base": name, **made.report(chosen)}
@@ -102,6 +111,14 @@ def plan(
     )
     if not fits:
         raise typer.Exit(1)
+
+
+def _launched(profile: str | None, gpus: int | None) -> Launched:
+    from ..recipes.profiles import read_profile
+    from ..training.launched import Launched
+
+    found = Launched() if profile is None else read_profile(profile)
+    return found if gpus is None else dataclasses.replace(found, processes=gpus)
 
 
 def _stated(lengths: str | None, rows: int | None) -> tuple[list[int], int | None, bool]:
@@ -120,7 +137,7 @@ def _plan(
     *,
     data_dir: Path | None,
     stated: tuple[list[int], int | None, bool],
-    gpus: int,
+    launched: Launched,
     utilisation: float,
 ) -> tuple[Plan, str]:
     from trl import get_peft_config
@@ -129,7 +146,7 @@ def _plan(
     from ..recipes.arguments import parse
     from ..training.plan import Plan
 
-    settings, training, base = parse(list(arguments))
+    settings, training, base = parse(list(arguments), launched=launched)
     if data_dir is not None:
         settings = dataclasses.replace(settings, data_dir=str(data_dir))
     name = str(base.model_name_or_path)
@@ -143,10 +160,27 @@ def _plan(
         training=training,
         lengths=_lengths(settings, base, stated, max_length=training.max_length),
         attention=base.attn_implementation,
-        processes=gpus,
+        processes=launched.processes,
+        fsdp=launched.fsdp,
+        evaluation=_evaluation(settings),
         utilisation=utilisation,
     )
     return found, name
+
+
+def _evaluation(settings: RunArguments) -> EvaluationSettings:
+    """Return how the recipe's tasks are evaluated; their tokenizer is not needed."""
+    from ..prompts import ANSWER_TOKENS
+    from ..tasks import get
+    from ..training.evaluation_memory import EvaluationSettings
+
+    contracts = [get(name).contract(settings.form) for name in settings.task_names]
+    free = [one for one in contracts if one.grammar != "label"]
+    return EvaluationSettings(
+        batch_size=settings.evaluation_batch_size,
+        labels=max(len(one.labels) for one in contracts),
+        room=max((one.answer_tokens or ANSWER_TOKENS[one.grammar] for one in free), default=0),
+    )
 
 
 def _lengths(
@@ -163,9 +197,18 @@ def _lengths(
     numbers, rows, named = stated
     tasks = [get(name) for name in settings.task_names]
     if named or not (settings.data_dir or all(task.synthetic for task in tasks)):
-        median, p95, longest = numbers
         source = "stated" if named else "assumed, for neither --data-dir nor --lengths is given"
         source += f"; answers of {_ANSWER} tokens assumed"
+        if max_length is not None and max(numbers) > max_length:
+            if named and settings.on_overlong == "raise":
+                raise UsageError(
+                    f"The recipe's max_length is {max_length}, but --lengths names rows of "
+                    f"{max(numbers)} tokens.",
+                    fix=f"Add --max_length {max(numbers)}, or --on_overlong shorten_or_drop.",
+                )
+            numbers = [min(number, max_length) for number in numbers]
+            source += f"; none above max_length, {max_length}"
+        median, p95, longest = numbers
         return Lengths.stated(median, p95, longest, rows=rows, answer=_ANSWER, source=source)
     from ..data.encode_cache import EncodedCache
     from ..models.tiny import TINY_ID
@@ -257,9 +300,17 @@ def _memory(made: Plan, report: dict[str, Any]) -> str:
     ):
         what = f"{rows} rows of {length:,} tokens"
         if made.limit is not None and rows * length > made.limit and rows > 1:
-            what += f", {max(made.limit // length, 1)} at once"
+            at_once = f"{max(made.limit, length):,} tokens"
+            what += f", {at_once if made.folds else max(made.limit // length, 1)} at once"
         lines.append((f"activations, {name}", step["peak"], ", ".join(filter(None, (what, again)))))
-    lines.append(("most at once", report["total"], "with the longest rows"))
+    evaluated = made.evaluation_memory
+    if evaluated is not None:
+        what = f"{evaluated.rows} rows of {evaluated.length:,} tokens"
+        if evaluated.cache:
+            what += f", keys and values {evaluated.cache / _GIB:.2f}"
+        lines.append(("evaluation", evaluated.peak, what))
+    largest = "in evaluation" if made.evaluation_peak > made.peak() else "in training"
+    lines.append(("most at once", report["total"], largest))
     return table(
         ("ON ONE GPU", "GiB", ""), [(name, f"{b / _GIB:8.3f}", why) for name, b, why in lines]
     )
@@ -290,11 +341,11 @@ def _work(made: Plan, report: dict[str, Any]) -> list[str]:
 
 
 def _fit(made: Plan, gpu: dict[str, Any]) -> list[str]:
-    name, usable = gpu["name"], gpu["usable"] / _GIB
+    name, usable, whole = gpu["name"], gpu["usable"] / _GIB, gpu["memory_mib"] / 1024
     verdict = "fits" if gpu["fits"] else "DOES NOT FIT"
     lines = [
         f"{verdict} {'an' if name[0] in 'AHLR' else 'a'} {name}: {made.total() / _GIB:.2f} of "
-        f"{usable:.2f} GiB that a plan may fill ({gpu['memory_gib']} GiB less 5 % and 1 GiB for "
+        f"{usable:.2f} GiB that a plan may fill ({whole:.2f} GiB less 5 % and 1 GiB for "
         "the driver, libraries and fragmentation, which is an assumption)"
     ]
     largest = gpu["largest_micro_batch"]
@@ -304,13 +355,29 @@ def _fit(made: Plan, gpu: dict[str, Any]) -> list[str]:
             f"{'row' if largest == 1 else 'rows'} (--per_device_train_batch_size {largest})"
         )
     if not gpu["fits"]:
-        less = gpu["total_with_activation_checkpointing"] / _GIB
-        lines.append(f"with activation_checkpointing: true it takes {less:.2f} GiB")
+        lines += _remedies(made, gpu)
     if gpu["estimated_seconds"] is not None:
         lines.append(
             f"about {_duration(gpu['estimated_seconds'])} of training: an estimate, "
             f"{gpu['assumed_utilisation']:.0%} of {gpu['peak_tflops']:g} TFLOP/s (bfloat16, dense) "
             "on each card assumed; loading and evaluation not counted"
+        )
+    return lines
+
+
+def _remedies(made: Plan, gpu: dict[str, Any]) -> list[str]:
+    lines = []
+    less = gpu["total_with_activation_checkpointing"]
+    if less is not None and less < made.total():
+        lines.append(f"with activation_checkpointing: true it takes {less / _GIB:.2f} GiB")
+    evaluates_most = made.held < gpu["usable"] and made.evaluation_peak > made.peak()
+    if made.evaluation is not None and evaluates_most:
+        size = made.evaluation.batch_size
+        lines.append(f"evaluation takes the most: less than --evaluation_batch_size {size} helps")
+    if made.sharding.stage < 3 and made.quantization.startswith("4bit"):
+        lines.append(
+            "every card holds the whole base: --accelerate gpu-zero3-4 and gpu-fsdp-4 share a "
+            "4-bit one out, with AdamW"
         )
     return lines
 

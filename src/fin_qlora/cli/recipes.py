@@ -16,13 +16,16 @@ from ..recipes.catalogue import (
     accelerate_profiles,
     recipe_names,
     recipe_path,
+    shared_path,
 )
 from ..recipes.settings import read_settings
 from .output import HUMAN, OutputOption, table
 
 _PROFILES = "accelerate/"
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `recipes ls` shows.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name that `recipes ls` shows, or that one extends.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +80,7 @@ def copy(
 def _path(name: str) -> Path:
     if name.startswith(_PROFILES):
         return accelerate_profile_path(name.removeprefix(_PROFILES))
-    return recipe_path(name)
+    return recipe_path(name) if name.endswith((".yaml", ".yml")) else shared_path(name)
 
 
 def _text(name: str, path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from ..inference.batches import Progress
+from ..models.sharded import is_sharded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,8 +39,8 @@ def shared_out(ask: Ask) -> Ask:
     The batches are those of one process (rows by length), so the results are the same; only where
     rows are so long that a batch is split may the last bits of a number differ.
 
-    Where a model's weights are themselves shared out (ZeRO-3), each pass of it needs every process:
-    then all of them ask all rows. Progress is an estimate of the rows that all processes have done.
+    Where a model's weights are themselves shared out (ZeRO-3, FSDP), each pass needs every process:
+    then all of them ask all rows. Progress is an estimate of the rows that all have done.
     """
 
     def shared(
@@ -51,7 +52,7 @@ def shared_out(ask: Ask) -> Ask:
         batch_size: int = 32,
         progress: Progress | None = None,
     ) -> list[Any]:
-        if not _can_share():
+        if not _can_share(model):
             return ask(model, tokenizer, contract, inputs, batch_size=batch_size, progress=progress)
         rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
         lengths = [len(prompt) for prompt in contract.prompts(tokenizer, inputs)]
@@ -79,8 +80,6 @@ def shared_out(ask: Ask) -> Ask:
     return shared
 
 
-def _can_share() -> bool:
-    from transformers.integrations import is_deepspeed_zero3_enabled
-
+def _can_share(model: Any) -> bool:
     launched = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
-    return launched and not is_deepspeed_zero3_enabled()
+    return launched and not is_sharded(model)

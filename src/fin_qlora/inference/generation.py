@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import TruncatedAnswerError
+from ..models.memory import cache_memory
 from .batches import Progress, by_length
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from ..prompts import PromptContract
 
-#: Most places in the caches of one batch, rows x (prompt and answer in tokens).
-CACHE_BUDGET = 64 * 1024
+#: Most bytes in the caches of one batch, so that those of 70B fit beside it on a card of 48 GB.
+CACHE_BUDGET = 4 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,10 @@ def generate_answers(
     training = model.training
     model.eval()
     try:
-        for rows in by_length(widths, batch_size=batch_size, fits=_fits):
+        place = cache_memory(causal.config, rows=1, length=1)
+        for rows in by_length(
+            widths, batch_size=batch_size, fits=lambda n, width: n * width * place <= CACHE_BUDGET
+        ):
             batch = [prompts[i] for i in rows]
             for i, ids in zip(rows, _continued(causal, batch, stops, room), strict=True):
                 finished = ids[-1] in stops
@@ -81,10 +85,6 @@ def generate_answers(
     finally:
         model.train(training)
     return [found[i] for i in range(len(inputs))]
-
-
-def _fits(rows: int, width: int) -> bool:
-    return rows * width <= CACHE_BUDGET
 
 
 def _stops_of_the_base(causal: Any) -> tuple[int, ...]:

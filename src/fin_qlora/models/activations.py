@@ -129,12 +129,8 @@ def step_memory(
     """
     runs = {}
     for layers in (_FEW, _MORE):
-        smaller = copy.deepcopy(config)
-        smaller.num_hidden_layers = layers
-        if getattr(smaller, "layer_types", None):
-            smaller.layer_types = smaller.layer_types[:layers]
         with _without_numbers(
-            smaller,
+            _with_layers(config, layers),
             quantization=quantization,
             adapter=adapter,
             dtype=adapter_dtype,
@@ -164,6 +160,49 @@ def step_memory(
 
     few, more = runs[_FEW], runs[_MORE]
     return StepMemory(kept=at(few.kept, more.kept), peak=at(few.peak, more.peak))
+
+
+def reading_memory(
+    config: PretrainedConfig,
+    *,
+    quantization: Quantization,
+    adapter: PeftConfig,
+    rows: int,
+    length: int,
+    predictions: int,
+    eager: bool = False,
+) -> int:
+    """Return the most bytes at once of a forward pass that keeps nothing for a backward one.
+
+    One layer's activations are there at a time, so it takes no more with more layers. Keys and
+    values that are kept for the next tokens come on top (``cache_memory``).
+
+    Args:
+        predictions: positions of each row at which the likelihood of all tokens is computed.
+    """
+    with _without_numbers(
+        _with_layers(config, _FEW),
+        quantization=quantization,
+        adapter=adapter,
+        dtype=torch.bfloat16,
+        eager=eager,
+        on_gpu=False,
+    ) as model:
+        model.eval()
+        ids = torch.zeros(rows, length, dtype=torch.long)
+        columns = torch.zeros(predictions, dtype=torch.long)
+        with torch.no_grad(), LiveBytes(model) as live:
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=columns).logits
+            logits.float().log_softmax(-1)
+    return live.peak
+
+
+def _with_layers(config: PretrainedConfig, layers: int) -> PretrainedConfig:
+    smaller = copy.deepcopy(config)
+    smaller.num_hidden_layers = layers
+    if getattr(smaller, "layer_types", None):
+        smaller.layer_types = smaller.layer_types[:layers]
+    return smaller
 
 
 def measured_step(

@@ -1,4 +1,9 @@
-"""Well-known graphics cards: what their makers say of them."""
+"""Well-known graphics cards: the memory that their driver reports, the speed that is claimed.
+
+Memory is what ``nvidia-smi`` prints as the total, in MiB, with error correction as the card is
+shipped; from public listings of its output, not measured here. Drivers differ by some MiB. Speed is
+from the makers' data sheets.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +14,15 @@ from ..errors import UnknownNameError
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A card's memory in GiB and its peak of dense bfloat16 matrix products in TFLOP/s.
+    """A card's memory in MiB and its peak of dense bfloat16 matrix products in TFLOP/s.
 
     Attributes:
+        memory_mib: the total that ``nvidia-smi`` prints, a little less than the name promises.
         tflops: with float32 sums, without structured sparsity, as on the maker's data sheet.
     """
 
     name: str
-    memory_gib: int
+    memory_mib: int
     tflops: float
 
     @property
@@ -26,27 +32,27 @@ class Card:
         1 GiB for the driver's context and libraries and 5 % for fragmentation are left out. Both
         are assumptions, not measured.
         """
-        return int(self.memory_gib * 2**30 * 0.95) - 2**30
+        return int(self.memory_mib * 2**20 * 0.95) - 2**30
 
 
 CARDS = tuple(
-    Card(name=name, memory_gib=memory, tflops=tflops)
+    Card(name=name, memory_mib=memory, tflops=tflops)
     for name, memory, tflops in (
-        ("A10", 24, 125),
-        ("A100-40GB", 40, 312),
-        ("A100-80GB", 80, 312),
-        ("B200", 180, 2250),
-        ("H100", 80, 989),
-        ("H100-PCIe", 80, 756),
-        ("H200", 141, 989),
-        ("L4", 24, 121),
-        ("L40S", 48, 362),
-        ("RTX-3090", 24, 71),
-        ("RTX-4090", 24, 165),
-        ("RTX-5090", 32, 209),
-        ("RTX-6000-Ada", 48, 364),
-        ("RTX-A5000", 24, 111),
-        ("RTX-A6000", 48, 155),
+        ("A10", 23028, 125),
+        ("A100-40GB", 40960, 312),
+        ("A100-80GB", 81920, 312),
+        ("B200", 183359, 2250),
+        ("H100", 81559, 989),
+        ("H100-PCIe", 81559, 756),
+        ("H200", 143771, 989),
+        ("L4", 23034, 121),
+        ("L40S", 46068, 362),
+        ("RTX-3090", 24576, 71),
+        ("RTX-4090", 24564, 165),
+        ("RTX-5090", 32607, 209),
+        ("RTX-6000-Ada", 49140, 364),
+        ("RTX-A5000", 24564, 111),
+        ("RTX-A6000", 49140, 155),
     )
 )
 

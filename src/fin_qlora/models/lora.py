@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AdapterMismatchError
+from .sharded import whole
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,8 @@ def in_stored_precision(model: PeftModel) -> None:
     import torch
 
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        # a shard of FSDP's is of one type with its layer: the adapter is trained as it is stored
+        if parameter.requires_grad and not hasattr(parameter, "full_tensor"):
             parameter.data = parameter.data.to(stored_dtype(name)).to(torch.float32)
 
 
@@ -43,16 +45,30 @@ def stored_dtype(name: str) -> torch.dtype:
     return torch.float32 if "lora_magnitude_vector" in name else torch.bfloat16
 
 
-def save_weights(model: PeftModel, folder: Path) -> None:
-    """Write adapter_config.json and the adapter's weights, as safetensors in ``stored_dtype``."""
+def stored_weights(model: PeftModel) -> dict[str, torch.Tensor]:
+    """Return the adapter's weights, whole, as they are stored; every process of a run must call."""
     from peft import get_peft_model_state_dict
 
-    state = {
-        name: tensor.detach().to("cpu", stored_dtype(name)).contiguous()
+    return {
+        name: whole(tensor.detach()).to("cpu", stored_dtype(name)).contiguous()
         for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
     }
+
+
+def save_weights(
+    model: PeftModel, folder: Path, *, state: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write adapter_config.json and the adapter's weights, as safetensors in ``stored_dtype``.
+
+    Args:
+        state: the ``stored_weights``, where one process alone writes.
+    """
     # "auto" would ask the hub for the base's configuration
-    model.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
+    model.save_pretrained(
+        folder,
+        state_dict=stored_weights(model) if state is None else state,
+        save_embedding_layers=False,
+    )
 
 
 def check_loaded(model: PeftModel, folder: Path) -> None:

@@ -16,6 +16,7 @@ from ..models.base import Quantization
 from ..models.tiny import TINY_ID
 from ..prompts import Form, OnOverlong
 from ..training import FinSFTConfig
+from ..training.launched import Launched, planning
 from .catalogue import recipe_path
 from .refused import refuse
 from .settings import read_settings
@@ -141,8 +142,12 @@ class _Parser(TrlParser):
         raise UsageError(f"{message[:1].upper()}{message[1:]}.", fix="See --help.")
 
 
-def parse(arguments: list[str] | None = None) -> Arguments:
+def parse(arguments: list[str] | None = None, *, launched: Launched | None = None) -> Arguments:
     """Return the settings of a run from ``--config NAME_OR_PATH`` and flags, which win.
+
+    Args:
+        launched: how a run is going to be launched that is described here and not trained; None
+            where this process is one of it.
 
     Raises:
         UsageError: an unknown key or flag (the nearest right one is named), or a value of the
@@ -160,7 +165,10 @@ def parse(arguments: list[str] | None = None) -> Arguments:
         os.environ.update({key: str(value) for key, value in settings.pop("env", {}).items()})
         parser.set_defaults_with_config(**_without_tasks(settings, given))
     try:
-        *parsed, stray = parser.parse_args_into_dataclasses(given, return_remaining_strings=True)
+        with planning(launched):
+            *parsed, stray = parser.parse_args_into_dataclasses(
+                given, return_remaining_strings=True
+            )
     except (ValueError, TypeError) as error:
         raise UsageError(f"The settings do not fit: {str(error).splitlines()[0]}") from error
     if stray:

@@ -1,9 +1,10 @@
-"""The stages of a fine-tune, in the order in which a recipe goes through them."""
+"""A fine-tune and its stages, which every recipe goes through."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow
@@ -12,25 +13,83 @@ from datasets import Dataset
 from trl import get_peft_config
 
 from ..data.encode_cache import EncodedCache
+from ..errors import UsageError
 from ..evaluation import Evaluation, evaluate_rows
 from ..models.base import load_model
 from ..models.lora import in_stored_precision, trainable_parameters
+from ..models.sharded import askable, keep_adapter_whole
 from ..tasks import Task
 from ..training import FinSFTConfig, FinSFTTrainer, XBRLMultiTaskCollator
 from ..training.adapter_folder import FinishedRun
-from ..training.checkpoints import ResumePoint, TrainingInterrupted, forget, train
+from ..training.checkpoints import ResumePoint, TrainingInterrupted, forget, resume_point, train
 from ..training.conditions import Conditions, check_conditions, check_settings
-from ..training.preflight import Preflight, require_space, room_for, run_preflight
+from ..training.preflight import (
+    Preflight,
+    checkpoints_at_once,
+    require_space,
+    room_for,
+    run_preflight,
+)
+from ..training.processes import check_world, use_cores
 from ..training.sharding import Sharding
 from ..training.trackers import check_trackers
-from .arguments import BaseArguments, RunArguments
+from .arguments import BaseArguments, RunArguments, parse
 from .configuration import configuration
 from .live import LiveLine
 from .progress import announce, counting, first_on_each_machine
 from .telling import plan_lines, score_lines
 
+#: Gives tasks by their names.
+TasksNamed = Callable[[Sequence[str]], list[Task]]
+
 #: Task name -> its evaluation.
 Evaluations = dict[str, Evaluation]
+
+
+def run(arguments: list[str] | None, *, tasks_named: TasksNamed) -> None:
+    """Fine-tune as the arguments say, and leave an adapter with its evidence.
+
+    Every process of a distributed launch goes through it.
+
+    Args:
+        tasks_named: gives the tasks of the names in the settings, or refuses them.
+    """
+    # settings
+    settings, training, base = parse(arguments)
+    tasks = tasks_named(settings.task_names)
+    start = resume_point(training.resume_from_checkpoint, output_dir=Path(str(training.output_dir)))
+    check_world(training.world_size)
+    use_cores(settings.cpu_threads)
+
+    # rows, checked and, where that is asked for, shortened
+    checked, conditions = preflight(settings, training, base, tasks=tasks)
+    if settings.dry_run:
+        print_plan(checked, conditions)
+        return
+
+    # base and fresh adapter
+    trainer = make_trainer(checked, conditions, training, base)
+    shared_out = Sharding.of(training).shares_base  # which training does: it answers only then
+    if shared_out:
+        require_training(start, training)
+    before = {} if shared_out else evaluate_base(trainer, checked, settings)
+
+    # trained adapter
+    temporary = train_to_the_end(trainer, checked, start=start)
+    after = evaluate_adapter(trainer, checked, settings)
+    if shared_out:
+        before = evaluate_base(trainer, checked, settings)
+
+    # evidence
+    leave_adapter(
+        trainer,
+        checked,
+        arguments=(settings, training, base),
+        before=before,
+        after=after,
+        start=start,
+        temporary=temporary,
+    )
 
 
 def preflight(
@@ -72,7 +131,9 @@ def print_plan(checked: Preflight, conditions: Conditions) -> None:
         sys.stdout.write(json.dumps(plan, indent=2, ensure_ascii=False) + "\n")
 
 
-def make_trainer(checked: Preflight, training: FinSFTConfig, base: BaseArguments) -> FinSFTTrainer:
+def make_trainer(
+    checked: Preflight, conditions: Conditions, training: FinSFTConfig, base: BaseArguments
+) -> FinSFTTrainer:
     """Load the base and put a fresh adapter on it; several tasks go into mixed batches."""
     check_trackers(training)  # before a large base is loaded
     names = [one.name for one in checked.tasks]
@@ -94,8 +155,22 @@ def make_trainer(checked: Preflight, training: FinSFTConfig, base: BaseArguments
         processing_class=checked.tokenizer,
         peft_config=get_peft_config(base),
     )
-    require_space(Path(str(training.output_dir)), room_for(trainable_parameters(trainer.model)))
+    room = room_for(
+        trainable_parameters(trainer.model),
+        checkpoints=checkpoints_at_once(training, steps=conditions.batch.steps),
+    )
+    require_space(Path(str(training.output_dir)), room)
     return trainer
+
+
+def require_training(start: ResumePoint | None, training: FinSFTConfig) -> None:
+    """Raise UsageError where nothing is left to train, and a base would not be shared out."""
+    if start is not None and start.ends_training(training):
+        raise UsageError(
+            f"'{start.folder}' was left after the last step, and a base that the processes share "
+            "out can only be evaluated when there is a step to train.",
+            fix="Resume from the checkpoint before it, or train some steps more.",
+        )
 
 
 def evaluate(
@@ -106,7 +181,11 @@ def evaluate(
     for one in checked.tasks:
         rows = one.held_out.rows
         what = f"evaluating the {side}" + (f" on {one.name}" if len(checked.tasks) > 1 else "")
-        with trainer.run.together(), counting(what, len(rows)) as progress:
+        with (
+            trainer.run.together(),
+            askable(trainer.model),
+            counting(what, len(rows)) as progress,
+        ):
             found[one.name] = evaluate_rows(
                 trainer.model,
                 checked.tokenizer,
@@ -123,7 +202,7 @@ def evaluate(
 def evaluate_base(
     trainer: FinSFTTrainer, checked: Preflight, settings: RunArguments
 ) -> Evaluations:
-    """Evaluate the base, without the adapter."""
+    """Evaluate the base, without the adapter: training changes nothing about it."""
     with trainer.model.disable_adapter():
         return evaluate(trainer, checked, settings, side="base")
 
@@ -132,7 +211,9 @@ def evaluate_adapter(
     trainer: FinSFTTrainer, checked: Preflight, settings: RunArguments
 ) -> Evaluations:
     """Bring the adapter to the precision in which it will be stored, and evaluate it."""
-    in_stored_precision(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    keep_adapter_whole(model)
+    in_stored_precision(model)
     return evaluate(trainer, checked, settings, side="adapter")
 
 
@@ -164,19 +245,20 @@ def leave_adapter(
 ) -> None:
     """Write the adapter with its evidence, tell the scores, and end."""
     settings, training, base = arguments
+    finished = FinishedRun(
+        preflight=checked,
+        model=trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False),
+        quantization=base.quantization,
+        configuration=configuration(settings, training, base, quantization=base.quantization),
+        seed=training.seed,
+        cost=trainer.cost,
+        evaluations={name: (before[name], after[name]) for name in before},
+        resumed=start,
+    )
+    folder = Path(str(training.output_dir)) / "adapter"
+    with trainer.run.together():
+        finished.write(folder, writes=trainer.accelerator.is_main_process)
     if trainer.accelerator.is_main_process:
-        finished = FinishedRun(
-            preflight=checked,
-            model=trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False),
-            quantization=base.quantization,
-            configuration=configuration(settings, training, base, quantization=base.quantization),
-            seed=training.seed,
-            cost=trainer.cost,
-            evaluations={name: (before[name], after[name]) for name in before},
-            resumed=start,
-        )
-        folder = Path(str(training.output_dir)) / "adapter"
-        finished.write(folder)
         forget(temporary)
         for line in score_lines(finished):
             announce(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -17,12 +16,13 @@ from ..evidence import write_manifest, write_record
 from ..evidence.command import published_command
 from ..evidence.cost import RunCost
 from ..evidence.environment import machine, versions
-from ..files import directory_in_place, write_json
+from ..files import directory_in_place
 from ..models.base import Quantization
-from ..models.lora import WEIGHTS, save_weights, trainable_parameters
-from .canaries import record_canaries
+from ..models.lora import WEIGHTS, save_weights, stored_weights, trainable_parameters
+from ..models.sharded import askable
 from .checkpoints import ResumePoint
 from .preflight import Preflight, TaskPreflight
+from .recording import name_the_base, record_of
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -46,35 +46,34 @@ class FinishedRun:
     evaluations: Mapping[str, tuple[Evaluation, Evaluation]]
     resumed: ResumePoint | None = None
 
-    def write(self, folder: Path) -> None:
-        """Write the adapter's folder: weights, tokenizer, record, results and manifest."""
+    def write(self, folder: Path, *, writes: bool = True) -> None:
+        """Write the adapter's folder: weights, tokenizer, record, results and manifest.
+
+        Every process of a run must call, since some hold only a part of the model; the one that
+        ``writes`` does.
+        """
+        with askable(self.model):
+            state, record = stored_weights(self.model), self._record()
+        if not writes:
+            return
         with directory_in_place(folder) as new:
-            save_weights(self.model, new)
-            _name_the_base(new, self.preflight)
+            save_weights(self.model, new, state=state)
+            name_the_base(new, self.preflight.base)
             self.preflight.tokenizer.save_pretrained(new)
             for task, sides in self.evaluations.items():
                 for side, evaluation in zip(("base", "adapter"), sides, strict=True):
                     evaluation.write_rows(new / "eval" / f"{task}-{side}.parquet")
-            write_record(new, self._record())
+            write_record(new, record)
             write_manifest(new, self._manifest(adapter_bytes=(new / WEIGHTS).stat().st_size))
 
     def _record(self) -> dict[str, Any]:
-        preflight = self.preflight
-        canaries = record_canaries(self.model, preflight.tokenizer, preflight.tasks)
-        return {
-            "schema": 1,
-            "tasks": [
-                {
-                    "task": one.name,
-                    "contract": one.contract.to_dict(),
-                    "contract_digest": one.contract.digest,
-                    "canaries": canaries[one.name],
-                }
-                for one in preflight.tasks
-            ],
-            "base": preflight.base.to_dict(),
-            "quantization": self.quantization,
-        }
+        return record_of(
+            self.model,
+            self.preflight.tokenizer,
+            {one.name: (one.contract, one.held_out.rows) for one in self.preflight.tasks},
+            base=self.preflight.base,
+            quantization=self.quantization,
+        )
 
     def _manifest(self, *, adapter_bytes: int) -> dict[str, Any]:
         preflight = self.preflight
@@ -142,14 +141,3 @@ def _evidence(one: TaskPreflight, base: Evaluation, adapter: Evaluation) -> dict
             **labelled,
         },
     }
-
-
-def _name_the_base(folder: Path, preflight: Preflight) -> None:
-    """Put the hub id and commit of the base where PEFT wrote the local folder's path."""
-    path = folder / "adapter_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = preflight.base.id
-    config["revision"] = preflight.base.revision
-    if isinstance(config.get("target_modules"), list):
-        config["target_modules"] = sorted(config["target_modules"])
-    write_json(path, config)

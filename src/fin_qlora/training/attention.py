@@ -12,7 +12,8 @@ Three ways to the same numbers, by what is fastest where:
 
 from __future__ import annotations
 
-import importlib.util
+import inspect
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,10 +23,17 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from ..errors import UsageError
 from .folding import Node, Run, rounded
 
 NAME = "fin_qlora_folded"
+#: Shape of the mask that comes with a layout, which says all that a mask says.
+MASK = (1, 1, 1, 1)
 
+logger = logging.getLogger(__name__)
+
+#: FlashAttention has kernels for states up to this width.
+WIDEST = 256
 #: Up to so many scores a head, a node is computed together with others, padded.
 SMALL = 2**17
 #: Queries of a long node that has ancestors, at a time.
@@ -57,15 +65,17 @@ class Layout:
 
         Args:
             query: (1, heads, tokens, width).
-            key, value: (1, key heads, tokens, width); heads is a multiple of key heads.
+            key: (1, key heads, tokens, width); heads is a multiple of key heads.
+            value: (1, key heads, tokens, value width).
             scale: what scores are multiplied with.
 
         Returns:
-            (1, tokens, heads, width).
+            (1, tokens, heads, value width).
         """
         if self._only:
             return self._picked(query, key, value, scale=scale)
-        if _flash(query.device, query.dtype):
+        alike = query.shape[-1] == value.shape[-1] <= WIDEST
+        if alike and _flash(query.device, query.dtype):
             return self._unequal(query[0], key[0], value[0], scale=scale)
         pieces = [
             self._together(group, query[0], key[0], value[0], scale=scale) for group in self._small
@@ -107,7 +117,7 @@ class Layout:
         queries = queries.permute(2, 0, 1, 3, 4).reshape(rows, key_heads, shared * longest, width)
 
         def before_and_own(states: torch.Tensor) -> torch.Tensor:
-            mine = states.index_select(1, own).view(key_heads, rows, longest, width).transpose(0, 1)
+            mine = states.index_select(1, own).view(key_heads, rows, longest, -1).transpose(0, 1)
             if not len(group.before):
                 return mine
             before = states.index_select(1, group.before).expand(rows, -1, -1, -1)
@@ -118,8 +128,8 @@ class Layout:
         scores = scores.view(rows, key_heads, shared, longest, seen) + group.mask.to(scores.dtype)
         weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
         weights = weights.view(rows, key_heads, shared * longest, seen)
-        result = (weights @ before_and_own(value)).view(rows, key_heads, shared, longest, width)
-        return result.permute(1, 2, 0, 3, 4).reshape(heads, rows * longest, width)
+        result = (weights @ before_and_own(value)).view(rows, key_heads, shared, longest, -1)
+        return result.permute(1, 2, 0, 3, 4).reshape(heads, rows * longest, -1)
 
     # Long nodes: one by one.
 
@@ -196,23 +206,15 @@ class Layout:
     def _unequal(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float
     ) -> torch.Tensor:
-        from torch.nn.attention.varlen import varlen_attn
-
         seen, query_ends, key_ends, longest_query, longest_key = self._sequences
-        # fewer queries than keys: the causal mask is aligned with the last of both
-        result: Any = varlen_attn(
+        return _varlen(
             query.transpose(0, 1).contiguous(),
             key.transpose(0, 1).index_select(0, seen),
             value.transpose(0, 1).index_select(0, seen),
-            query_ends,
-            key_ends,
-            longest_query,
-            longest_key,
+            ends=(query_ends, key_ends),
+            longest=(longest_query, longest_key),
             scale=scale,
-            window_size=(-1, 0),
-            enable_gqa=True,
-        )
-        return torch.as_tensor(result)[None]
+        )[None]
 
     # The last layer: few queries over the whole sequence.
 
@@ -242,8 +244,9 @@ class Layout:
         scores = (queries @ key[0].transpose(1, 2)).view(key_heads, shared, count, -1)
         scores = scores.masked_fill(~self._visible, -math.inf)
         weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
-        result = (weights.view(key_heads, shared * count, -1) @ value[0]).view(heads, count, width)
-        whole = result.new_zeros(heads, self.tokens, width)
+        result = weights.view(key_heads, shared * count, self.tokens) @ value[0]
+        result = result.view(heads, count, value.shape[-1])
+        whole = result.new_zeros(heads, self.tokens, value.shape[-1])
         return whole.index_copy(1, places, result).transpose(0, 1)[None]
 
 
@@ -276,8 +279,16 @@ def folded_attention(
     folding: Layout | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Attend as a folded batch asks, or without one exactly as transformers' ``sdpa`` does."""
+    """Attend as a folded batch asks, or without one exactly as transformers' ``sdpa`` does.
+
+    Raises UsageError when a folded batch comes without its layout, or with attention dropout.
+    """
     if folding is None:
+        if attention_mask is not None and attention_mask.shape == MASK and query.shape[2] > 1:
+            raise UsageError(
+                f"{type(module).__name__} was not told which tokens of a folded batch see which.",
+                fix="Set share_prefix to false.",
+            )
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         return sdpa_attention_forward(
@@ -289,6 +300,11 @@ def folded_attention(
             dropout=dropout,
             scaling=scaling,
             **options,
+        )
+    if dropout:
+        raise UsageError(
+            f"{type(module).__name__} drops attention weights, which folded batches do not.",
+            fix="Set share_prefix to false, or the base's attention dropout to 0.",
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return folding.attend(query, key, value, scale=scale), None
@@ -303,13 +319,83 @@ def register() -> None:
     AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
+def _varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    ends: tuple[torch.Tensor, torch.Tensor],
+    longest: tuple[int, int],
+    scale: float,
+) -> torch.Tensor:
+    """Attend causally within sequences of unequal length, as this version of torch offers it.
+
+    Where a sequence has fewer queries than keys, the last of both stand side by side.
+
+    Args:
+        query: (queries, heads, width).
+        key, value: (keys, key heads, width); heads is a multiple of key heads.
+        ends: where each sequence ends in queries and in keys, int32, 0 first.
+        longest: the most queries and keys of a sequence.
+        scale: what scores are multiplied with.
+    """
+    from torch.nn.attention.varlen import varlen_attn
+
+    known = _varlen_options()
+    options: dict[str, Any] = {}
+    if "scale" in known:
+        options["scale"] = scale
+    else:
+        query = query * (scale * query.shape[-1] ** 0.5)
+    if "window_size" in known:
+        options["window_size"] = (-1, 0)
+    else:
+        options["is_causal"] = True
+    if "enable_gqa" in known:
+        options["enable_gqa"] = True
+    else:
+        repeats = query.shape[1] // key.shape[1]
+        key, value = (states.repeat_interleave(repeats, 1) for states in (key, value))
+    return torch.as_tensor(varlen_attn(query, key, value, *ends, *longest, **options))
+
+
+@cache
+def _varlen_options() -> frozenset[str]:
+    from torch.nn.attention.varlen import varlen_attn
+
+    return frozenset(inspect.signature(varlen_attn).parameters)
+
+
 @cache
 def _flash(device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether FlashAttention over unequal sequences runs there."""
+    """Return whether FlashAttention over unequal sequences runs there, forward and backward."""
     if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return False
-    known = importlib.util.find_spec("torch.nn.attention.varlen") is not None
-    return known and torch.cuda.get_device_capability(device) >= (8, 0)
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    return _runs(device, dtype)
+
+
+def _runs(device: torch.device, dtype: torch.dtype) -> bool:
+    """Try it on a few numbers: what it takes has changed from one version to the next."""
+    try:
+        with (
+            torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),
+            # what the trial saves is no part of a layer whose activations are recomputed
+            torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept),
+        ):
+            query, key = (
+                torch.ones(4, heads, 16, device=device, dtype=dtype, requires_grad=True)
+                for heads in (2, 1)
+            )
+            ends = torch.tensor([0, 1, 4], dtype=torch.int32, device=device)
+            out = _varlen(query, key, key, ends=(ends, ends), longest=(3, 3), scale=1.0)
+            torch.autograd.grad(out.sum(), (query, key))
+    except (ImportError, TypeError, ValueError, NotImplementedError, RuntimeError) as problem:
+        logger.warning("Attention takes the slower way: %s", problem)
+        return False
+    return True
 
 
 def _small(node: Node) -> bool:

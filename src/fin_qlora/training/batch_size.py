@@ -47,8 +47,14 @@ def _product(micro_batch: int, processes: int) -> str:
 def _fitting(global_batch: int, *, micro_batch: int, processes: int) -> str:
     each, rest = divmod(global_batch, processes)
     if rest:
-        below = global_batch - global_batch % processes
-        near = [size for size in (below, below + processes) if size]
-        return f"Set global_batch_size to {' or '.join(map(str, near))}, or start fewer processes."
-    largest = next(size for size in range(min(micro_batch, each), 0, -1) if each % size == 0)
-    return f"Set per_device_train_batch_size to {largest}."
+        pairs = []
+        for share in filter(None, (each, each + 1)):
+            largest = _largest_part(share, at_most=micro_batch)
+            other = "" if largest == micro_batch else f" with per_device_train_batch_size {largest}"
+            pairs.append(f"{share * processes}{other}")
+        return f"Set global_batch_size to {' or '.join(pairs)}, or start fewer processes."
+    return f"Set per_device_train_batch_size to {_largest_part(each, at_most=micro_batch)}."
+
+
+def _largest_part(whole: int, *, at_most: int) -> int:
+    return next(size for size in range(min(at_most, whole), 0, -1) if whole % size == 0)

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
-    from .preflight import TaskPreflight
-
 Row = Mapping[str, str]
+
+#: A task's contract, and the rows that it may be asked by.
+Asked = tuple[PromptContract, Sequence[Row]]
 
 #: Canaries of a whole adapter; every task has at least one.
 COUNT = 8
@@ -26,7 +27,7 @@ COUNT = 8
 def record_canaries(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    tasks: Sequence[TaskPreflight],
+    tasks: Mapping[str, Asked],
     *,
     count: int = COUNT,
 ) -> dict[str, list[dict[str, Any]]]:
@@ -38,11 +39,11 @@ def record_canaries(
     """
     shares = [max(1, len(range(place, count, len(tasks)))) for place in range(len(tasks))]
     return {
-        one.task.name: [
-            _canary(model, tokenizer, one.contract, row)
-            for row in islice(_in_turn(one.held_out.rows, one.contract), share)
+        name: [
+            _canary(model, tokenizer, contract, row)
+            for row in islice(_in_turn(rows, contract), share)
         ]
-        for one, share in zip(tasks, shares, strict=True)
+        for (name, (contract, rows)), share in zip(tasks.items(), shares, strict=True)
     }
 
 

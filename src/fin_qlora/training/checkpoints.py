@@ -21,7 +21,7 @@ from transformers import TrainerCallback
 from ..errors import CheckpointMismatchError, MissingFileError
 from ..evidence.cost import RunCost
 from .processes import on_any_process
-from .saving import NOTE, recover
+from .saving import NOTE, checkpoints_in, recover
 
 if TYPE_CHECKING:
     from .config import FinSFTConfig
@@ -97,7 +97,8 @@ def resume_point(asked: str | bool | None, *, output_dir: Path) -> ResumePoint |
 def _last(output_dir: Path) -> Path:
     """Return the newest checkpoint; only whole ones have their name."""
     recover(output_dir)
-    states = list(output_dir.glob("checkpoint-*/trainer_state.json"))
+    states = [folder / "trainer_state.json" for folder in checkpoints_in(output_dir)]
+    states = [state for state in states if state.is_file()]
     if not states:
         raise MissingFileError(
             f"There is no checkpoint in '{output_dir}'.",
@@ -114,14 +115,11 @@ def train(
 ) -> list[Path]:
     """Train to the end, and leave a checkpoint there; return the temporary ones.
 
-    A first Ctrl-C or SIGTERM stops after the step at hand, on all processes alike, with a
-    checkpoint; a second one stops at once.
-
     Args:
         origin: what the run stands on besides its rows and settings, name -> digest: a checkpoint
             in which one of them is another is refused.
 
-    Raises TrainingInterrupted after the first, and what ``FinSFTTrainer.train`` raises.
+    Raises what ``FinSFTTrainer.train`` raises.
     """
     trainer.origin = dict(origin or {})
     temporary = [start.folder] if start is not None and start.temporary else []
@@ -130,17 +128,17 @@ def train(
         trainer.run.begin(start)
         trainer._load_from_checkpoint(str(start.folder))
         return temporary
-    guard = _Guard(trainer)
-    trainer.add_callback(guard)
-    with guard.listening():
+    end = _End()
+    trainer.add_callback(end)
+    try:
         trainer.train(resume_from_checkpoint=str(start.folder) if start is not None else None)
-        stopped = guard.was_asked_on_any_process()
-    trainer.remove_callback(guard)
-    if stopped and guard.checkpoint is not None:
-        forget([folder for folder in temporary if folder != guard.checkpoint])
-        raise TrainingInterrupted(guard.checkpoint)
-    if guard.checkpoint is not None and trainer.args.save_strategy == "no":
-        temporary.append(guard.checkpoint)
+    except TrainingInterrupted as stop:
+        forget([folder for folder in temporary if folder != stop.checkpoint])
+        raise
+    finally:
+        trainer.remove_callback(end)
+    if end.checkpoint is not None and trainer.args.save_strategy == "no":
+        temporary.append(end.checkpoint)
     return temporary
 
 
@@ -150,17 +148,54 @@ def forget(checkpoints: list[Path]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Guard(TrainerCallback):
-    """Asks for a checkpoint after the last step, whether it is the last one by plan or not."""
+class _End(TrainerCallback):
+    """Asks for a checkpoint after the last step."""
+
+    def __init__(self) -> None:
+        self.checkpoint: Path | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        if state.global_step >= state.max_steps:
+            control.should_save = True
+        return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        self.checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        return control
+
+
+class Guard(TrainerCallback):
+    """Stops a run that is interrupted after the step at hand, with a checkpoint."""
 
     def __init__(self, trainer: FinSFTTrainer) -> None:
-        self.checkpoint: Path | None = None
         self._trainer = trainer
         self._asked: float | None = None
-        trainer.run.note = self._note
+        self._saved_at: int | None = None
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def watching(self) -> Iterator[None]:
+        """Stop the training in the block, on all processes alike, when one of them is asked to.
+
+        Raises TrainingInterrupted when it has stopped with a checkpoint, and KeyboardInterrupt
+        when it was asked so late that training had come to its end without one.
+        """
+        trainer = self._trainer
+        trainer.add_callback(self)
+        try:
+            with self._listening():
+                yield
+                stopped = self._was_asked_on_any_process()
+        finally:
+            trainer.remove_callback(self)
+        if not stopped:
+            return
+        step = trainer.state.global_step
+        if self._saved_at != step:
+            raise KeyboardInterrupt
+        raise TrainingInterrupted(Path(str(trainer.args.output_dir)) / f"checkpoint-{step}")
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
         """Take Ctrl-C and SIGTERM as a wish to stop, while the block runs."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -183,29 +218,30 @@ class _Guard(TrainerCallback):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def was_asked_on_any_process(self) -> bool:
+    def _was_asked_on_any_process(self) -> bool:
         """Return, on all processes alike, whether one of them was asked to stop."""
         asked = torch.tensor([self._asked is not None], device=self._trainer.args.device)
         return on_any_process(asked)[0]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        stopping = self._trainer.run.watch.stopping
-        if stopping:
-            control.should_training_stop = True
-        if stopping or state.global_step >= state.max_steps:
-            control.should_save = True
+        """Stop, and ask for a checkpoint."""
+        if self._trainer.run.watch.stopping:
+            control.should_training_stop = control.should_save = True
         return control
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        self.checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        """Note that the weights at hand are in a checkpoint."""
+        self._saved_at = state.global_step
         return control
 
-    def _note(self) -> dict[str, Any]:
-        args, state = self._trainer.args, self._trainer.state
-        return {
-            "temporary": args.save_strategy == "no",
-            "ends": _length(args) if state.global_step >= state.max_steps else None,
-        }
+
+def note_of(trainer: FinSFTTrainer) -> dict[str, Any]:
+    """Return what a checkpoint tells of itself: see ResumePoint."""
+    args, state = trainer.args, trainer.state
+    return {
+        "temporary": args.save_strategy == "no",
+        "ends": _length(args) if state.global_step >= state.max_steps else None,
+    }
 
 
 def _length(args: FinSFTConfig) -> dict[str, Any]:

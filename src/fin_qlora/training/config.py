@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from ..errors import UsageError
 from .batch_size import accumulation_for
+from .launched import planned
 from .optimizer_settings import OptimizerSettings
 from .several_tasks import parsed_weights
 from .shares import check_rule
@@ -129,7 +130,8 @@ class FinSFTConfig(OptimizerSettings):
                 None,
             )
         if self.ddp_find_unused_parameters is None:
-            self.ddp_find_unused_parameters = False  # an adapter takes part in every step, whole
+            # an adapter takes part in every step, whole
+            self.ddp_find_unused_parameters: bool | None = False
         super().__post_init__()
         # more than one would mean torch's DataParallel, which TRL refuses
         self._n_gpu = min(self.n_gpu, 1)
@@ -155,10 +157,11 @@ class FinSFTConfig(OptimizerSettings):
         # DeepSpeed's configuration is filled in with the values of this one
         if self.global_batch_size is not None:
             given: int = self.gradient_accumulation_steps
+            launched = planned()
             self.gradient_accumulation_steps: int = accumulation_for(
                 self.global_batch_size,
                 micro_batch=self.per_device_train_batch_size,
-                processes=self.world_size,
+                processes=self.world_size if launched is None else launched.processes,
                 given=given,
             )
         return super()._process_fsdp_args()

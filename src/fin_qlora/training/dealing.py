@@ -7,6 +7,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+_Micro = TypeVar("_Micro")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ def dealt(
     """Return for each turn and process the rows of its micro-batch.
 
     A process is never left without a row, or the others would wait for it: where a turn has fewer
-    rows than processes, the first rows are repeated.
+    rows than processes, the shortest row is repeated, and ``repeated`` says where.
 
     Args:
         rows: numbers of the rows of one global batch.
@@ -50,18 +53,31 @@ def dealt(
     """
     rows, lengths = list(rows), list(lengths)
     parts = cut.turns(len(rows)) * cut.processes
-    for place in range(parts - len(rows)):
-        rows.append(rows[place])
-        lengths.append(lengths[place])
     order = sorted(range(len(rows)), key=lambda place: -lengths[place])
     micro = _slices(order, parts) if grouped else _balanced(order, lengths, parts, cut.micro_batch)
-    micro.sort(key=lambda places: -sum(lengths[place] for place in places))
+    micro.sort(key=lambda places: (not places, -sum(lengths[place] for place in places)))
+    turns = _turns([places or order[-1:] for places in micro], cut)
+    return [[[rows[place] for place in places] for places in turn] for turn in turns]
+
+
+def repeated(rows: int, *, cut: Cut) -> list[list[bool]]:
+    """Return for each turn and process whether it computes a row that another one computes as well.
+
+    Args:
+        rows: how many a global batch has.
+        cut: how it is computed.
+    """
+    parts = cut.turns(rows) * cut.processes
+    return _turns([part >= rows for part in range(parts)], cut)
+
+
+def _turns(micro: list[_Micro], cut: Cut) -> list[list[_Micro]]:
     turns = []
-    for turn, first in enumerate(range(0, parts, cut.processes)):
+    for turn, first in enumerate(range(0, len(micro), cut.processes)):
         side_by_side = micro[first : first + cut.processes]
         # every second turn in reverse, so that what the processes compute in all is even as well
         turns.append(side_by_side[:: -1 if turn % 2 else 1])
-    return [[[rows[place] for place in places] for places in turn] for turn in turns]
+    return turns
 
 
 def _slices(order: list[int], parts: int) -> list[list[int]]:

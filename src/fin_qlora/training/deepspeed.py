@@ -5,6 +5,7 @@ What it knows follows DeepSpeed 0.19.8.
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import json
 import os
@@ -107,8 +108,11 @@ _FILLED = (
 )
 
 
-def configuration(given: Any) -> dict[str, Any] | None:
+def configuration(given: Any, *, described: bool = False) -> dict[str, Any] | None:
     """Return a DeepSpeed configuration, checked, for a shipped name, a path, JSON or a mapping.
+
+    With ``described`` nothing is going to run: where DeepSpeed is not installed it is
+    read unchecked.
 
     Raises:
         UnknownNameError: no shipped configuration, file or key has that name.
@@ -118,11 +122,12 @@ def configuration(given: Any) -> dict[str, Any] | None:
     if not given:
         return None
     found, place = _read(given)
-    if importlib.util.find_spec("deepspeed") is None:
+    if importlib.util.find_spec("deepspeed") is not None:
+        check(found, place=place)
+    elif not described:
         raise MissingDependencyError(
             "DeepSpeed is not installed.", fix="Install 'fin-qlora[deepspeed]', or train without."
         )
-    check(found, place=place)
     for key in _FILLED:
         found.setdefault(key, "auto")
     found.setdefault("zero_optimization", {"stage": 0})
@@ -250,10 +255,10 @@ def _check_offloading(zero: Mapping[str, Any], stage: int, place: str) -> None:
 
 
 def _check_precision(settings: Mapping[str, Any], stage: int, place: str) -> None:
-    half = [name for name in ("bf16", "fp16") if settings.get(name, {}).get("enabled")]
+    half = _half(settings, place)
     if len(half) == 2:
         raise UsageError(f"{place} enables bf16 and fp16.", fix="Enable one of them.")
-    kept = settings.get("data_types", {}).get("grad_accum_dtype")
+    kept = _section(settings, "data_types", place).get("grad_accum_dtype")
     if stage == 0 and half and kept not in (None, *half):
         raise UsageError(
             f"{place} accumulates gradients in {kept} with {half[0]} and without ZeRO, which "
@@ -265,6 +270,15 @@ def _check_precision(settings: Mapping[str, Any], stage: int, place: str) -> Non
             f"{place} computes in fp16, which DeepSpeed does only on a GPU.",
             fix="Use its bf16 twin.",
         )
+
+
+def _half(settings: Mapping[str, Any], place: str) -> list[str]:
+    """Return the precisions of 16 bits that are enabled; "auto" is not known yet."""
+    return [
+        name
+        for name in ("bf16", "fp16")
+        if _section(settings, name, place).get("enabled", False) not in (False, None, "auto")
+    ]
 
 
 def _check_optimizer(settings: Mapping[str, Any], stage: int, place: str) -> None:
@@ -296,13 +310,17 @@ def _check_optimizer(settings: Mapping[str, Any], stage: int, place: str) -> Non
     if kind.lower() in ("adam", "adamw"):
         known = (*_COMMON, "torch_adam", "adam_w_mode", "bias_correction", "fp32_optimizer_states")
         _check_keys(params, (*known, "amsgrad", "set_grad_none", "fused", "foreach"), {}, where)
-    if stage == 0 and any(settings.get(name, {}).get("enabled") for name in ("bf16", "fp16")):
-        raise UsageError(
-            f"{place} uses {kind} in 16 bits without ZeRO: DeepSpeed would step once on zero "
-            "gradients before the first batch, and the first true step would be a quarter too "
-            "short.",
-            fix="Use ZeRO stage 1, or no DeepSpeed: DDP does the same there.",
-        )
+    if stage == 0 and _half(settings, place):
+        _refuse_first_step(kind, place)
+
+
+def _refuse_first_step(kind: str, place: str) -> None:
+    raise UsageError(
+        f"{place} uses {kind} in 16 bits without ZeRO: DeepSpeed would step once on zero "
+        "gradients before the first batch, and the first true step would be a quarter too "
+        "short.",
+        fix="Use ZeRO stage 1, or no DeepSpeed: DDP does the same there.",
+    )
 
 
 def _check_zero_one(
@@ -364,17 +382,38 @@ def take_zero_one(settings: dict[str, Any], args: Any) -> bool:
 
 
 def check_filled(args: Any) -> None:
-    """Raise UsageError where a configuration and the training arguments contradict each other.
+    """Check a configuration again when every "auto" in it has the value of the training arguments.
 
-    transformers would say so too, but only after the model is loaded.
+    Raises UsageError where the two contradict each other (transformers would say so too, but only
+    after the model is loaded), and what ``check`` raises for precision and optimizer.
     """
     found = getattr(args, "hf_deepspeed_config", None)
-    if found is not None and found.mismatches:
+    if found is None:
+        return
+    if found.mismatches:
         first = found.mismatches[0].removeprefix("- ds ")
         key, _, rest = first.partition("=")
         value, _, ours = rest.partition(" vs hf ")
         name, _, own = ours.partition("=")
         _contradiction(key, value, name, own)
+    settings = {  # accelerate enables what is not named
+        **found.config,
+        **{
+            name: {**_section(found.config, name, "deepspeed"), "enabled": True}
+            for name in ("bf16", "fp16")
+            if getattr(args, name)
+        },
+    }
+    stage = settings.get("zero_optimization", {}).get("stage", 0)
+    _check_precision(settings, stage, "deepspeed")
+    _check_optimizer(settings, stage, "deepspeed")
+    if (
+        stage == 0
+        and "optimizer" not in settings
+        and str(args.optim) != "zero_one_adam"
+        and _half(settings, "deepspeed")
+    ):
+        _refuse_first_step(f"optim '{getattr(args.optim, 'value', args.optim)}'", "deepspeed")
 
 
 def _contradiction(key: str, value: Any, name: str, own: Any) -> None:
@@ -384,11 +423,15 @@ def _contradiction(key: str, value: Any, name: str, own: Any) -> None:
     )
 
 
-def join_processes(settings: Mapping[str, Any]) -> None:
+def join_processes(settings: Mapping[str, Any], *, on_gpu: bool, timeout: float) -> None:
     """Let the processes find one another before ZeRO stage 3 shares a model out over them.
 
     transformers would do so only after the model is loaded, and DeepSpeed would take each process
     for the only one.
+
+    Args:
+        on_gpu: whether they are to compute on a GPU where there is one.
+        timeout: seconds that a process waits for the others.
     """
     stage = settings.get("zero_optimization", {}).get("stage", 0)
     if (
@@ -398,5 +441,7 @@ def join_processes(settings: Mapping[str, Any]) -> None:
     ):
         import deepspeed
 
-        on_gpu = torch.accelerator.is_available()
-        deepspeed.init_distributed("nccl" if on_gpu else "gloo")
+        on_gpu = on_gpu and torch.accelerator.is_available()
+        deepspeed.init_distributed(
+            "nccl" if on_gpu else "gloo", timeout=datetime.timedelta(seconds=timeout)
+        )

@@ -15,7 +15,7 @@ from ..offline import endpoint
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 #: Trackers that write files and speak to nobody.
-_FILES = {"tensorboard", "dvclive", "codecarbon"}
+_FILES = {"tensorboard"}
 
 
 @dataclass(frozen=True, kw_only=True)

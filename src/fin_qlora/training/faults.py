@@ -24,7 +24,11 @@ _INTACT = "Checkpoints before this step are as they were."
 
 
 class StepWatch:
-    """Looks at every step before the optimizer takes it; all processes find the same."""
+    """Looks at every step before the optimizer takes it; all processes find the same.
+
+    DeepSpeed takes a step within the backward pass: there it is looked at just afterwards, before
+    anything of it is saved.
+    """
 
     def __init__(self, trainer: FinSFTTrainer) -> None:
         self._trainer = trainer
@@ -36,7 +40,7 @@ class StepWatch:
         self._steps = 0
         #: Set on one process to stop all of them after the step at hand.
         self.stop_wanted = False
-        #: Whether a process wanted to stop before the step at hand was taken.
+        #: Whether a process wanted to stop when the step at hand was looked at.
         self.stopping = False
 
     def begin(self) -> None:
@@ -50,6 +54,7 @@ class StepWatch:
     def batches(self, batches: Sequence[Any]) -> torch.Tensor | None:
         """Look at the micro-batches of a step; return how many of their tokens are trained."""
         labels = [batch["labels"] for batch in batches if _has_labels(batch)]
+        self._empty = None
         if not labels:
             return None
         trained = torch.stack([one[..., 1:].ne(IGNORED).sum() for one in labels])
@@ -69,12 +74,12 @@ class StepWatch:
         size = _as_tensor(norm, loss.device)
         limit = trainer.args.abort_grad_norm
         # with float16 the scaler skips steps that overflow, and lowers its factor
-        scaled = trainer.args.fp16
+        overflows = ~size.isfinite() & trainer.args.fp16
         flags = [
             self._empty if self._empty is not None else torch.zeros_like(loss, dtype=torch.bool),
             ~loss.isfinite(),
-            torch.zeros_like(size, dtype=torch.bool) if scaled else ~size.isfinite(),
-            size > (math.inf if limit is None else limit),
+            ~size.isfinite() & ~overflows,
+            (size > (math.inf if limit is None else limit)) & ~overflows,
             torch.full_like(size, self.stop_wanted, dtype=torch.bool),
         ]
         flat = torch.stack([flag.to(loss.device).reshape(()) for flag in flags])

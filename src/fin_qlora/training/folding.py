@@ -123,12 +123,17 @@ def fold(input_ids: torch.Tensor, labels: torch.Tensor, attention_mask: torch.Te
     )
 
 
-def passes(input_ids: torch.Tensor, attention_mask: torch.Tensor, *, limit: int) -> list[list[int]]:
+def passes(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor, *, limit: int, shared: bool = True
+) -> list[list[int]]:
     """Return the rows of a padded batch in groups of at most ``limit`` tokens, or of one row.
 
-    Rows that begin alike come together, and what they share is counted once.
+    Rows that begin alike come together, and what they share is counted once. Where it is not
+    ``shared``, rows of like length come together, and each counts as the longest of its group.
     """
     kept = attention_mask.bool().cpu().numpy()
+    if not shared:
+        return _padded_passes(kept.sum(1).tolist(), limit=limit)
     ids = input_ids.cpu().numpy()
     if int(kept.sum()) <= limit:
         return [list(range(len(ids)))]
@@ -145,6 +150,16 @@ def passes(input_ids: torch.Tensor, attention_mask: torch.Tensor, *, limit: int)
         else:
             groups.append([row])
             room = limit - len(texts[row])
+    return groups
+
+
+def _padded_passes(lengths: list[int], *, limit: int) -> list[list[int]]:
+    groups: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if groups and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= limit:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
     return groups
 
 

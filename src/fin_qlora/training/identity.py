@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointMismatchError, DataError
 from .data_digest import data_digest
+from .row_order import order_of
 
 if TYPE_CHECKING:
     from .trainer import FinSFTTrainer
@@ -67,7 +68,8 @@ def identity_of(trainer: FinSFTTrainer) -> dict[str, Any]:
     return {
         "origin": dict(sorted(trainer.origin.items())),
         "data": data_digest(trainer.train_dataset),
-        "order": {name: _plain(getattr(args, name, None)) for name in _ORDER},
+        "order": {name: _plain(getattr(args, name, None)) for name in _ORDER}
+        | {"order": order_of(trainer)},
         "seed": args.seed,
         "batch": {
             "whole": args.train_batch_size * args.world_size * args.gradient_accumulation_steps,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Predictions whose float32 logits exist at the same time.
 CHUNK = 1024
+#: Where a tally has its tokens.
+_TOKENS = 3
 
 
 class TokenFigures(NamedTuple):
@@ -78,6 +80,25 @@ def require_answers(labels: torch.Tensor, *, step: int, rank: int) -> None:
         )
 
 
+def without_answers(inputs: Mapping[str, torch.Tensor]) -> bool:
+    """Return whether nothing in a batch is trained."""
+    return not bool((inputs["labels"][..., 1:] != IGNORED).any())
+
+
+def with_an_answer(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return a batch without answers with the last token of its longest row as one.
+
+    What is computed of it counts nothing; it is computed because other processes wait for it.
+    """
+    labels, mask = inputs["labels"].clone(), inputs.get("attention_mask")
+    row, last = 0, labels.shape[1] - 1
+    if mask is not None and mask.ndim == 2:
+        row = int(mask.sum(1).argmax())
+        last = int(mask[row].nonzero().max())
+    labels[row, last] = inputs["input_ids"][row, last]
+    return {**inputs, "labels": labels}
+
+
 def refuse_weights(weights: object) -> None:
     """Raise UsageError when tasks have weights where the loss is not ours to weigh."""
     if weights is not None:
@@ -125,7 +146,7 @@ class Tally:
         losses = figures.losses.detach()
         count = len(self._tasks)
         by_task = losses.new_zeros(2 * count)
-        if tasks is not None and count:
+        if tasks is not None and count and len(losses):
             by_task[:count].index_add_(0, tasks, losses)
             by_task[count:].index_add_(0, tasks, torch.ones_like(losses))
         plain = [
@@ -138,12 +159,23 @@ class Tally:
         before = self._kept.get(self._NAME)
         self._kept[self._NAME] = sums if before is None else sums + before.to(sums)
 
+    def take_tokens(self, accelerator: Accelerator) -> int:
+        """Return the tokens over all processes since this was asked last."""
+        sums = self._kept.get(self._NAME)
+        if sums is None:
+            return 0
+        tokens = sums[_TOKENS].double().to(accelerator.device)
+        self._kept[self._NAME] = sums.index_fill(0, torch.tensor(_TOKENS, device=sums.device), 0)
+        if accelerator.num_processes > 1:
+            tokens = accelerator.reduce(tokens, reduction="sum")
+        return int(tokens)
+
     def figures(self, accelerator: Accelerator) -> dict[str, float]:
         """Return the figures over all processes, and begin anew.
 
-        ``entropy`` and ``mean_token_accuracy`` are means over predictions, ``tokens`` is a sum, and
-        ``loss/TASK`` is the unweighted mean loss of a task's predictions; it is there where there
-        are several tasks, and for those that occurred.
+        ``entropy`` and ``mean_token_accuracy`` are means over predictions. ``loss/TASK`` is the
+        unweighted mean loss of a task's predictions; it is there where there are several tasks, and
+        for those that occurred.
         """
         sums = self._kept.pop(self._NAME, None)
         if sums is None:
@@ -151,11 +183,10 @@ class Tally:
         sums = sums.to(accelerator.device)
         if accelerator.num_processes > 1:
             sums = accelerator.reduce(sums, reduction="sum")
-        predictions, entropy, correct, tokens, *by_task = sums.tolist()
+        predictions, entropy, correct, _, *by_task = sums.tolist()
         result = {
             "entropy": entropy / predictions,
             "mean_token_accuracy": correct / predictions,
-            "tokens": tokens,
         }
         count = len(self._tasks)
         if count > 1:

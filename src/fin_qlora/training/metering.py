@@ -35,6 +35,7 @@ class CostMeter(TrainerCallback):
     def gathered(self) -> RunCost:
         """Return what the run cost until now; all processes must ask together."""
         trainer = self._trainer
+        trainer.count_tokens()
         mine = self._meter.cost(rank=trainer.args.process_index)
         parts = gather_object([(mine, int(self._trained))])
         return RunCost.of(

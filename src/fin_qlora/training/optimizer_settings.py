@@ -10,6 +10,7 @@ from trl import SFTConfig
 
 from ..errors import EnvironmentFault, UsageError
 from .deepspeed import check_filled, configuration, join_processes, take_zero_one
+from .launched import planned
 from .sharding import asks_for_fsdp
 
 #: The name by which ``optim`` asks for 0/1 Adam.
@@ -21,8 +22,8 @@ class OptimizerSettings(SFTConfig):
     """SFTConfig whose ``optim`` may be ``zero_one_adam``, and whose ``deepspeed`` may be a name.
 
     Parameters:
-        zero_one_var_freeze_step: the last step at which 0/1 Adam refreshes its variance; a
-            quarter of the run when None.
+        zero_one_var_freeze_step: the last step at which 0/1 Adam refreshes its variance; three
+            quarters of the run when None.
         zero_one_var_update_scaler: after so many refreshments their interval doubles.
         zero_one_local_step_scaler: after so many steps with a frozen variance the processes
             average half as often; a third of those steps when None.
@@ -38,7 +39,7 @@ class OptimizerSettings(SFTConfig):
     )
     zero_one_var_freeze_step: int | None = field(
         default=None,
-        metadata={"help": "0/1 Adam: last step that refreshes the variance; default a quarter."},
+        metadata={"help": "0/1 Adam: last step that refreshes the variance; default 3/4."},
     )
     zero_one_var_update_scaler: int = field(
         default=16, metadata={"help": "0/1 Adam: refreshments until their interval doubles."}
@@ -62,12 +63,15 @@ class OptimizerSettings(SFTConfig):
                 f"zero_one_single_process is '{self.zero_one_single_process}'.",
                 fix="Use 'refuse' or 'adamw'.",
             )
-        settings = configuration(self.deepspeed or _launched_with())
+        described = planned() is not None
+        settings = configuration(self.deepspeed or _launched_with(), described=described)
         if settings is not None:
             if take_zero_one(settings, self):
                 self.optim = ZERO_ONE_ADAM
-            join_processes(settings)
-        self.deepspeed: Any = settings
+            if not described:
+                join_processes(settings, on_gpu=not self.use_cpu, timeout=self.ddp_timeout)
+        # transformers would have DeepSpeed look for processes that are not there
+        self.deepspeed: Any = None if described else settings
         ours = self.optim == ZERO_ONE_ADAM
         if ours:
             if settings is not None and "optimizer" in settings:
@@ -78,14 +82,20 @@ class OptimizerSettings(SFTConfig):
                 )
             self.optim = "adamw_torch"  # transformers knows no other names than its own
         super().__post_init__()
+        if described:
+            self.deepspeed = settings
         if ours:
             self.optim = ZERO_ONE_ADAM
         check_filled(self)
-        _refuse_unsharded(self)
+        if not described:
+            _refuse_unsharded(self)
 
 
 def _launched_with() -> str | None:
     """Return the DeepSpeed configuration file that ``accelerate launch`` was given, if any."""
+    launched = planned()
+    if launched is not None:
+        return launched.deepspeed
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() != "true":
         return None
     file = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")

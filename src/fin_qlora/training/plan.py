@@ -27,6 +27,7 @@ from ..models.memory import (
 )
 from .batch_size import accumulation_for
 from .conditions import Batch
+from .evaluation_memory import EvaluationMemory, EvaluationSettings
 from .loss import token_figures
 from .predictions import inputs_as_they_are
 from .sharding import Sharding
@@ -136,6 +137,8 @@ class Plan:
 
     Attributes:
         attention: the recipe's attn_implementation; the model's default where it is None.
+        fsdp: whether the launcher has the processes share out the model by FSDP.
+        evaluation: how the base and the adapter are evaluated on the same cards; None for not.
         utilisation: the part of a card's peak that training is taken to reach.
     """
 
@@ -146,6 +149,8 @@ class Plan:
     lengths: Lengths
     attention: str | None = None
     processes: int = 1
+    fsdp: bool = False
+    evaluation: EvaluationSettings | None = None
     utilisation: float = UTILISATION
 
     @cached_property
@@ -162,7 +167,7 @@ class Plan:
     @cached_property
     def sharding(self) -> Sharding:
         """What the processes share out."""
-        return Sharding.of(self.training)
+        return Sharding.of(self.training, fsdp=self.fsdp)
 
     @cached_property
     def adapter_dtype(self) -> torch.dtype:
@@ -235,33 +240,37 @@ class Plan:
     @property
     def limit(self) -> int | None:
         """Tokens that go through the model at once; None for any number."""
-        if self.training.deepspeed or self.training.fsdp:
+        if self.training.deepspeed or self.sharding.stage:
             return None
         return self.training.max_tokens_per_pass
 
     def step(
         self, length: int, *, rows: int | None = None, again: bool | None = None
     ) -> StepMemory:
-        """Return what a micro batch takes whose rows all have ``length`` tokens.
+        """Return what the largest pass takes of a micro batch whose longest rows have ``length``.
 
-        Rows that begin alike take less: what they share is computed once, and is counted here for
-        each of them.
+        Shorter rows fill a folded pass up to its limit, however long the longest one is. Rows that
+        begin alike take less: what they share is computed once, and is counted here for each.
 
         Args:
             rows: rows of the micro batch; the settings' when None.
             again: whether activations are recomputed; the settings' when None.
         """
         rows = rows or self.training.per_device_train_batch_size
-        if self.limit is not None:
-            rows = max(min(rows, self.limit // length), 1)
         recompute = self.training.activation_checkpointing if again is None else again
+        limit = rows * length if self.limit is None else self.limit
         if self.folds:
-            return self._step(1, rows * length, answers=rows, recompute=bool(recompute))
-        return self._step(rows, length, answers=1, recompute=bool(recompute))
+            tokens = max(length, min(rows * length, limit))
+            answers = min(rows, math.ceil(tokens / self.lengths.median))
+            return self._step(1, tokens, seen=length, answers=answers, recompute=bool(recompute))
+        rows = max(min(rows, limit // length), 1)
+        return self._step(rows, length, seen=None, answers=1, recompute=bool(recompute))
 
-    def _step(self, rows: int, length: int, *, answers: int, recompute: bool) -> StepMemory:
+    def _step(
+        self, rows: int, length: int, *, seen: int | None, answers: int, recompute: bool
+    ) -> StepMemory:
         known: dict[Any, StepMemory] = self.__dict__.setdefault("_steps", {})
-        key = (rows, length, answers, recompute)
+        key = (rows, length, seen, answers, recompute)
         if key not in known:
             known[key] = step_memory(
                 self.config,
@@ -273,12 +282,35 @@ class Plan:
                 trained=min(answers * self.lengths.answer, length),
                 checkpointing=recompute,
                 autocast=bool(self.training.bf16),
-                seen=length if self.folds else None,
+                seen=seen,
                 eager=self.attention == "eager",
                 losses=lambda logits, targets: token_figures(logits, targets).losses,
                 around=inputs_as_they_are if self.training.bf16 else None,
             )
         return known[key]
+
+    def peak(self, *, rows: int | None = None, again: bool | None = None) -> int:
+        """Bytes of the pass that takes the most in training, whichever rows it holds."""
+        lengths = self.lengths.percentiles().values()
+        return max(self.step(length, rows=rows, again=again).peak for length in lengths)
+
+    @cached_property
+    def evaluation_memory(self) -> EvaluationMemory | None:
+        """What evaluating takes beside all that is held; None where nothing is evaluated."""
+        if self.evaluation is None:
+            return None
+        return self.evaluation.memory(
+            self.config,
+            quantization=self.quantization,
+            adapter=self.adapter,
+            longest=self.lengths.longest,
+            eager=self.attention == "eager",
+        )
+
+    @property
+    def evaluation_peak(self) -> int:
+        """Bytes of the pass that takes the most in evaluation."""
+        return 0 if self.evaluation_memory is None else self.evaluation_memory.peak
 
     def gathered(self) -> int:
         """Bytes of one layer's weights, which every process gathers whole where they are shared."""
@@ -294,13 +326,15 @@ class Plan:
         return self.weight_bytes + self.gathered() + adapter
 
     def total(self, *, rows: int | None = None, again: bool | None = None) -> int:
-        """Bytes of one GPU at most: what is held and the micro batch of the longest rows."""
-        return self.held + self.step(self.lengths.longest, rows=rows, again=again).peak
+        """Bytes of one GPU at most: what is held, and the largest pass of all."""
+        return self.held + max(self.peak(rows=rows, again=again), self.evaluation_peak)
 
     def fits(self, card: Card, *, rows: int | None = None, again: bool | None = None) -> bool:
         """Whether the run fits such a card."""
         room = card.usable - self.held
-        return room > 0 and self.step(self.lengths.longest, rows=rows, again=again).peak <= room
+        if room <= 0 or self.evaluation_peak > room:
+            return False
+        return self.peak(rows=rows, again=again) <= room
 
     def largest_micro_batch(self, card: Card) -> int | None:
         """Return the most rows at once that fit with the same global batch; None when none do."""
@@ -372,6 +406,9 @@ class Plan:
             "sharding": self.sharding.name,
             "activations": steps,
             "max_tokens_per_pass": self.limit,
+            "evaluation": None
+            if self.evaluation_memory is None
+            else dataclasses.asdict(self.evaluation_memory) | {"peak": self.evaluation_peak},
             "total": self.total(),
             "lengths": dataclasses.asdict(self.lengths),
             "batch": self.batch.report() if self.lengths.rows else None,
@@ -381,12 +418,12 @@ class Plan:
         if card is not None:
             found["gpu"] = {
                 "name": card.name,
-                "memory_gib": card.memory_gib,
+                "memory_mib": card.memory_mib,
                 "usable": card.usable,
                 "fits": self.fits(card),
                 "largest_micro_batch": self.largest_micro_batch(card),
                 "total_with_activation_checkpointing": None
-                if self.fits(card)
+                if self.fits(card) or self.training.activation_checkpointing
                 else self.total(again=True),
                 "peak_tflops": card.tflops,
                 "assumed_utilisation": self.utilisation,

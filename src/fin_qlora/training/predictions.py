@@ -10,9 +10,10 @@ import torch
 from peft import PeftModel
 
 from ..prompts.contract import IGNORED
-from .attention import NAME, Layout, register
+from .attention import MASK, NAME, Layout, register
 from .folding import fold, passes
 from .last_layer import LastLayer
+from .layout_probe import reaches_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 _FOLDABLE = {"input_ids", "attention_mask", "labels"}
 #: Attention that is causal without being told by a mask.
 _CAUSAL = ("sdpa", "eager", NAME)
+#: What configurations call the share of attention weights that training drops.
+_DROPOUT = (
+    "attention_dropout",
+    "attn_dropout",
+    "attn_pdrop",
+    "attention_dropout_rate",
+    "attention_probs_dropout_prob",
+)
 
 
 class Predictions(NamedTuple):
@@ -42,11 +51,9 @@ class Predictor:
     def __init__(self, model: PreTrainedModel | PeftModel, *, share_prefix: bool) -> None:
         if isinstance(model, PeftModel):
             model = model.get_base_model()
-        self.folds = share_prefix and can_fold(model)
         self._unmasked = model.config._attn_implementation in _CAUSAL
+        self.folds = share_prefix and can_fold(model) and _told(model)
         if self.folds:
-            register()
-            model.set_attn_implementation(NAME)
             LastLayer.of(model)
 
     def predict(self, model: Any, inputs: Mapping[str, Any]) -> Predictions:
@@ -64,7 +71,7 @@ class Predictor:
             input_ids=batch.input_ids[None],
             position_ids=batch.positions[None],
             # four dimensions: the model takes it as it is, instead of making one of the positions
-            attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
+            attention_mask=torch.ones(MASK, dtype=torch.bool, device=device),
             folding=Layout(batch.nodes, places=batch.places),
             logits_to_keep=kept,
             use_cache=False,
@@ -90,8 +97,8 @@ class Predictor:
 def can_fold(model: PreTrainedModel) -> bool:
     """Return whether a model's attention can be told what a token sees, and is all that looks back.
 
-    That is so for decoders of full attention that take transformers' attention functions, while
-    they use ``sdpa``, the usual one.
+    That is so for decoders of full attention without dropout that take transformers' attention
+    functions, while they use ``sdpa``, the usual one.
     """
     text: Any = model.config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
@@ -103,14 +110,18 @@ def can_fold(model: PreTrainedModel) -> bool:
         and kinds == {"full_attention"}
         and not windows
         and getattr(text, "attn_logit_softcapping", None) is None
+        and not any(getattr(text, name, None) for name in _DROPOUT)
         and not any(isinstance(module, torch.nn.Conv1d) for module in model.modules())
     )
 
 
-def split(inputs: Mapping[str, Any], *, limit: int | None) -> list[dict[str, Any]]:
+def split(
+    inputs: Mapping[str, Any], *, limit: int | None, shared: bool = True
+) -> list[dict[str, Any]]:
     """Return a padded batch as batches of at most ``limit`` tokens, or of one row.
 
-    A batch that says more of its layout than padding stays whole.
+    Padding counts, unless batches are folded (``shared``): then what rows share counts once. A
+    batch that says more of its layout than padding stays whole.
     """
     whole = [dict(inputs)]
     tensors = (inputs.get("input_ids"), inputs.get("attention_mask"))
@@ -119,7 +130,7 @@ def split(inputs: Mapping[str, Any], *, limit: int | None) -> list[dict[str, Any
     ids, mask = tensors
     if ids is None or mask is None or mask.ndim != 2 or ids.numel() <= limit:
         return whole
-    groups = passes(ids, mask, limit=limit)
+    groups = passes(ids, mask, limit=limit, shared=shared)
     if len(groups) == 1:
         return whole
     parts = []
@@ -156,6 +167,17 @@ def inputs_as_they_are(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.cast_input_dtype_enabled = True
+
+
+def _told(model: PreTrainedModel) -> bool:
+    """Make a model attend as folded batches need, if what it is called with gets that far."""
+    before = model.config._attn_implementation
+    register()
+    model.set_attn_implementation(NAME)
+    reached = reaches_attention(model)
+    if not reached:
+        model.set_attn_implementation("sdpa" if before == NAME else before)
+    return reached
 
 
 def _padded_right(mask: torch.Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +21,12 @@ from ..errors import DiskFullError, UnknownLabelError, UsageError
 from ..models.base import BaseIdentity, load_tokenizer, locate_base
 from ..prompts import OnOverlong, PromptContract, choose_shots, without_shots
 from ..tasks import Task
-from .recheck import check_gold, check_labels_and_stop, check_trained_tokens
+from .recheck import (
+    check_answer_room,
+    check_gold,
+    check_labels_and_stop,
+    check_trained_tokens,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -196,7 +202,10 @@ def run_preflight(
     checked = []
     for task, contract, train, held_out in prepared:
         check_labels_and_stop(contract, tokenizer, folder)
+        for split, table in (("train", train), ("evaluation", held_out)):
+            check_answer_room(task, table.rows, split=split, contract=contract, tokenizer=tokenizer)
         train, encoded = encode(task, contract, train)
+        _check_every_label(task, train)  # once more: rows may have been dropped
         held_out, encoded_held_out = encode(task, contract, held_out)
         if evaluation_rows is not None:
             held_out, encoded_held_out = _at_most(evaluation_rows, held_out, encoded_held_out)
@@ -227,10 +236,35 @@ def require_space(folder: Path, needed: int) -> None:
         )
 
 
-def room_for(trained: int = 0) -> int:
-    """Return the bytes that a run which trains so many numbers may write before it ends."""
+def room_for(trained: int = 0, *, checkpoints: int = 1) -> int:
+    """Return the bytes that a run which trains so many numbers may write before it ends.
+
+    Args:
+        checkpoints: how many may be on the disk at one time.
+    """
     # 16 each: float32 weights and two moments in a checkpoint, the adapter, and some more
-    return ROOM + 16 * trained
+    return ROOM + 16 * trained * checkpoints
+
+
+def checkpoints_at_once(training: Any, *, steps: int) -> int:
+    """Return how many checkpoints a run may have on the disk at one time.
+
+    A new one is whole before an old one is removed, and there is one at the end in any case.
+
+    Args:
+        training: the training arguments.
+        steps: optimizer steps of the run.
+    """
+    kind = str(getattr(training.save_strategy, "value", training.save_strategy))
+    if kind == "no":
+        return 1
+    if kind == "steps":
+        every = training.save_steps if training.save_steps >= 1 else steps * training.save_steps
+        saves = math.ceil(steps / max(1, every))
+    else:
+        saves = math.ceil(training.num_train_epochs)
+    limit = training.save_total_limit
+    return 1 + (min(saves, limit) if limit else saves)
 
 
 def _at_most(count: int, table: Table, encoded: EncodedRows) -> tuple[Table, EncodedRows]:
@@ -249,9 +283,11 @@ def _at_most(count: int, table: Table, encoded: EncodedRows) -> tuple[Table, Enc
 def _check_every_label(task: Task, train: Table) -> None:
     missing = set(task.label_names) - {row["label"] for row in train.rows}
     if missing:
+        reasons = "".join(f"; {gone} left out: {why}" for why, gone in train.dropped.items())
         raise UnknownLabelError(
-            f"No training row has the label {sorted(missing)}.",
-            fix=f"Task '{task.name}' needs rows of every label.",
+            f"No training row of task '{task.name}' has the label {sorted(missing)} "
+            f"({len(train.rows)} rows{reasons}).",
+            fix="It needs rows of every label.",
         )
 
 

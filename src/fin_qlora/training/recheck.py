@@ -36,6 +36,33 @@ def check_gold(task: Task, rows: Sequence[Mapping[str, str]], *, split: str) -> 
         accepted.add(answer)
 
 
+def check_answer_room(
+    task: Task,
+    rows: Sequence[Mapping[str, str]],
+    *,
+    split: str,
+    contract: PromptContract,
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Raise TruncatedAnswerError for the first right answer that is too long ever to be written.
+
+    An evaluation ends answers at the contract's room for them: a longer one would be trained, and
+    counted as wrong however well it was learnt.
+    """
+    if contract.grammar == "label":
+        return
+    room = contract.answer_room(tokenizer)
+    lengths = list(map(len, contract.answers(tokenizer, [row["label"] for row in rows])))
+    for number, (row, length) in enumerate(zip(rows, lengths, strict=True), start=1):
+        if length > room:
+            raise TruncatedAnswerError(
+                f"Row {number} of the {split} rows of task '{task.name}' has an answer of {length} "
+                f"tokens, where answers may have {room}: {row['label'][:60]!r}.",
+                fix="Shorten it or take the row out; in Python, a contract may have "
+                f"answer_tokens={max(lengths)}.",
+            )
+
+
 def check_labels_and_stop(
     contract: PromptContract, tokenizer: PreTrainedTokenizerBase, folder: Path
 ) -> None:

@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from ..evidence.cost import NOTHING
-from .checkpoints import ResumePoint, resume_point
+from .checkpoints import Guard, ResumePoint, note_of, resume_point
 from .data_digest import require_same_data
 from .faults import StepWatch
 from .identity import identity_of, require_same_on_all, require_same_run
@@ -38,8 +38,6 @@ class Run(TrainerCallback):
         self.meter = CostMeter(trainer)
         #: What the run cost, with the parts that it was resumed from; nothing before it has ended.
         self.cost = NOTHING
-        #: What interruption adds to a checkpoint's note.
-        self.note: Callable[[], dict[str, Any]] = dict
 
     @contextlib.contextmanager
     def going(self, asked: str | bool | None) -> Iterator[str | None]:
@@ -50,6 +48,7 @@ class Run(TrainerCallback):
                 another run.
             DataError: the processes would not train the same.
             MemoryShortError, ProcessLostError: the run cannot go on here.
+            TrainingInterrupted: it was asked to stop, and has left a checkpoint.
         """
         args = self._trainer.args
         run_dir = Path(str(args.output_dir))
@@ -57,7 +56,8 @@ class Run(TrainerCallback):
         if self._trainer.is_local_process_zero():
             clean(run_dir)
         self._trainer.accelerator.wait_for_everyone()
-        with self.together(), self.watch.memory_is_an_error():
+        # outermost: a launcher also ends those that are still finding out which process was lost
+        with Guard(self._trainer).watching(), self.together(), self.watch.memory_is_an_error():
             yield None if self._start is None else str(self._start.folder)
             self.cost = self.meter.gathered()
 
@@ -87,7 +87,7 @@ class Run(TrainerCallback):
 
     def save(self, write: Callable[[], None], *, run_dir: str) -> None:
         """Save a checkpoint that is whole or absent, and publish it if that was asked for."""
-        note = {**self.note(), "identity": self._identity}
+        note = {**note_of(self._trainer), "identity": self._identity}
         note["cost"] = self.meter.gathered().as_json()
 
         def write_all() -> None:

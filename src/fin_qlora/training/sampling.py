@@ -10,7 +10,7 @@ import numpy
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from ..errors import EmptyDatasetError
-from .dealing import Cut, dealt
+from .dealing import Cut, dealt, repeated
 from .shares import SamplingRule, evenly_mixed, rows_per_epoch
 
 #: Global batches among which rows are sorted by length: few enough that epochs differ, many enough
@@ -100,6 +100,18 @@ class GlobalBatches(BatchRebalanceSampler):
             lengths = self.row_lengths[batch].tolist()
             for turn in dealt(batch, lengths, cut=self.cut, grouped=self.grouped):
                 yield turn[self.process]
+
+    def repeated(self, step: int) -> list[bool]:
+        """Return which micro-batches of this process in a step only keep others from waiting.
+
+        Their rows are computed by another process too, and must not count twice.
+
+        Args:
+            step: steps of the optimizer before it, over all epochs.
+        """
+        last = self._tail and step % self.steps == self.steps - 1
+        rows = self._tail if last else self.cut.global_batch
+        return [turn[self.process] for turn in repeated(rows, cut=self.cut)]
 
     def global_batches(self, epoch: int) -> list[list[int]]:
         """Return the rows of each step of the optimizer in an epoch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ NOTE = "fin_qlora_run.json"
 STAGING = ".saving"
 
 _STATE = "trainer_state.json"
+
+_NAME = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-\d+")
 
 
 def save_whole(
@@ -56,11 +59,12 @@ def save_whole(
     if keeps:
         shutil.rmtree(staged, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
-    with _failing_together(trainer, final):
+    with _failing_together(trainer, final), _without_waiting(state):
         write()
+    _name_best(state, run_dir)
     with _failing_together(trainer, final):
         if args.should_save:
-            _set_best_checkpoint(state, staged, run_dir)
+            state.save_to_json(str(staged / _STATE))
             _sync(staged)
             write_json(staged / NOTE, note)
     with _failing_together(trainer, final):
@@ -75,17 +79,22 @@ def save_whole(
     return final
 
 
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return what is called like a checkpoint in a folder, in no order."""
+    return [one for one in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if _NAME.fullmatch(one.name)]
+
+
 def recover(run_dir: Path) -> None:
     """Give a checkpoint its name that was whole when the run was killed just before the renaming.
 
     Every process may do so at the same time.
     """
-    for note in sorted((run_dir / STAGING).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{NOTE}")):
-        final = run_dir / note.parent.name
-        if not final.exists():
+    for staged in checkpoints_in(run_dir / STAGING):
+        final = run_dir / staged.name
+        if (staged / NOTE).is_file() and not final.exists():
             # another process may be faster, or the system may not let us
             with contextlib.suppress(OSError):
-                os.replace(note.parent, final)
+                os.replace(staged, final)
 
 
 def clean(run_dir: Path) -> None:
@@ -94,12 +103,23 @@ def clean(run_dir: Path) -> None:
     shutil.rmtree(run_dir / STAGING, ignore_errors=True)
 
 
-def _set_best_checkpoint(state: TrainerState, staged: Path, run_dir: Path) -> None:
-    """Name the best checkpoint as it will be called, where transformers named the staged one."""
-    best = state.best_model_checkpoint
-    if best is not None and Path(best).parent == staged.parent:
-        state.best_model_checkpoint = str(run_dir / Path(best).name)
-        state.save_to_json(str(staged / _STATE))
+@contextlib.contextmanager
+def _without_waiting(state: TrainerState) -> Iterator[None]:
+    """Keep transformers from naming the best checkpoint, for which processes wait in mid-save."""
+    best, state.best_global_step = state.best_global_step, None
+    try:
+        yield
+    finally:
+        state.best_global_step = best
+
+
+def _name_best(state: TrainerState, run_dir: Path) -> None:
+    """Name the best checkpoint where it is, or will be when this one has its name."""
+    best = state.best_global_step
+    if best:
+        folder = run_dir / f"{PREFIX_CHECKPOINT_DIR}-{best}"
+        if best == state.global_step or folder.exists():
+            state.best_model_checkpoint = str(folder)
 
 
 def _sync(folder: Path) -> None:
@@ -115,11 +135,7 @@ def _sync(folder: Path) -> None:
 def _rotate(newest: Path, *, limit: int, best: str | None) -> None:
     """Remove the oldest checkpoints beside ``newest`` until ``limit`` are left, never the best."""
     kept = {newest.name, Path(best).name if best else newest.name}
-    others = [
-        folder
-        for folder in newest.parent.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-        if folder.name not in kept
-    ]
+    others = [folder for folder in checkpoints_in(newest.parent) if folder.name not in kept]
     # by time, not by step: an earlier run may have gone further than this one
     others.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
     for folder in others[max(limit - len(kept), 0) :]:
@@ -128,7 +144,7 @@ def _rotate(newest: Path, *, limit: int, best: str | None) -> None:
 
 def _put_in_place(staged: Path, final: Path) -> None:
     """Rename; an older checkpoint of that name is kept until the new one can take its place."""
-    old = staged.with_name(f"{staged.name}.old")
+    old = staged.with_name(f"old-{staged.name}")
     if final.exists():
         shutil.rmtree(old, ignore_errors=True)
         os.replace(final, old)

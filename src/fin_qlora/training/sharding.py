@@ -28,13 +28,13 @@ class Sharding:
         return self.stage >= 3
 
     @classmethod
-    def of(cls, training: FinSFTConfig) -> Sharding:
-        """Return what DeepSpeed's or FSDP's settings share out."""
+    def of(cls, training: FinSFTConfig, *, fsdp: bool = False) -> Sharding:
+        """Return what DeepSpeed's or FSDP's settings share out; ``fsdp`` is what a profile says."""
         given: Any = training.deepspeed
         if isinstance(given, dict):
             stage = int(given.get("zero_optimization", {}).get("stage", 0))
             return cls(stage=stage, masters=True, name=f"DeepSpeed stage {stage}")
-        if asks_for_fsdp(training):
+        if fsdp or asks_for_fsdp(training):
             return cls(stage=3, masters=False, name="FSDP")
         return cls(stage=0, masters=False, name="DDP")
 

@@ -16,11 +16,21 @@ from trl import SFTTrainer
 from ..evidence.cost import RunCost
 from ..models.base import keep_trainable
 from .config import FinSFTConfig
-from .loss import Tally, refuse_weights, require_answers, token_figures, tokens_in
+from .loss import (
+    Tally,
+    TokenFigures,
+    refuse_weights,
+    require_answers,
+    token_figures,
+    tokens_in,
+    with_an_answer,
+    without_answers,
+)
 from .predictions import Predictor, inputs_as_they_are, split
-from .row_order import batches_of, check_order
+from .row_order import batches_of, check_order, mask_repeated, rows_once
 from .rows import aligned, check_template, checked, first_row, holds_conversations, is_text_pair
 from .run import Run
+from .sampling import GlobalBatches
 from .several_tasks import (
     check_collator,
     check_packable,
@@ -82,6 +92,8 @@ class FinSFTTrainer(ZeroOneTraining, SFTTrainer):
         weights = parsed_weights(self.args.task_weights)
         if weights:
             self._task_weights = torch.tensor(weights_by_id(weights, task_ids=tasks))
+        #: Who deals out the rows, when that is not transformers.
+        self.own_batches: GlobalBatches | None = None
         self._tallies = {"train": Tally(tasks, self.counters), "eval": Tally(tasks, {})}
         self._predictor = Predictor(self.model, share_prefix=self.args.share_prefix)
         self.run = Run(self)
@@ -93,7 +105,11 @@ class FinSFTTrainer(ZeroOneTraining, SFTTrainer):
     ) -> Any:
         """Train as TRL does; a checkpoint of another run is refused.
 
+        A first Ctrl-C or SIGTERM stops after the step at hand, on all processes alike, with a
+        checkpoint; a second one stops at once.
+
         Raises:
+            TrainingInterrupted: after the first, a KeyboardInterrupt with its ``checkpoint``.
             MissingFileError, CheckpointMismatchError: there is no such checkpoint, or it is of a
                 run with other rows, another base, batch, adapter, optimizer or seed.
             DivergedError, UntrainedAdapterError: training leads nowhere.
@@ -124,7 +140,7 @@ class FinSFTTrainer(ZeroOneTraining, SFTTrainer):
         return norm
 
     def _get_num_items_in_batch(self, batch_samples: Any, device: torch.device) -> Any:
-        trained = self.run.watch.batches(batch_samples)
+        trained = self.run.watch.batches(mask_repeated(self, batch_samples))
         if trained is not None:
             self.run.meter.count(trained)
         return super()._get_num_items_in_batch(batch_samples, device)
@@ -185,7 +201,8 @@ class FinSFTTrainer(ZeroOneTraining, SFTTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Return the batches of this process: mixed by task, even, and the same when resumed."""
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        return batches_of(self, dataset) or super()._get_train_sampler(dataset)
+        self.own_batches = batches_of(self, dataset)
+        return self.own_batches or super()._get_train_sampler(dataset)
 
     def compute_loss(
         self,
@@ -198,8 +215,10 @@ class FinSFTTrainer(ZeroOneTraining, SFTTrainer):
 
         In training each token counts with the weight of its task; the count of tokens does not.
 
+        A batch without one contributes nothing to training, and StepWatch ends the run.
+
         Raises:
-            DataError: nothing in the batch is trained.
+            DataError: nothing in a batch of an evaluation is trained.
             UsageError: tasks have weights, and the loss is computed by other means than ours.
         """
         inputs = dict(inputs)
@@ -214,20 +233,30 @@ class FinSFTTrainer(ZeroOneTraining, SFTTrainer):
             if self.model.training:
                 refuse_weights(self._task_weights)
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        require_answers(
-            inputs["labels"],
-            step=self.state.global_step,
-            rank=self.accelerator.process_index,
-        )
-        predicted = self._predictor.predict(model, inputs)
+        if not self.model.training:
+            require_answers(
+                inputs["labels"],
+                step=self.state.global_step,
+                rank=self.accelerator.process_index,
+            )
+        blank = self.model.training and without_answers(inputs)
+        predicted = self._predictor.predict(model, with_an_answer(inputs) if blank else inputs)
         figures = token_figures(predicted.logits, predicted.targets)
-        tasks = None if ids is None else ids.to(predicted.rows.device)[predicted.rows]
-        self._tallies[self._mode].add(figures, tokens=tokens_in(inputs), tasks=tasks)
+        rows = predicted.rows
+        if blank:
+            figures, rows = TokenFigures(*(one[:0] for one in figures)), rows[:0]
+        tasks = None if ids is None else ids.to(rows.device)[rows]
+        tallied, of_tasks = figures, tasks
+        if not self.model.training:
+            once = rows < rows_once(self.accelerator, rows=len(inputs["labels"]))
+            tallied = TokenFigures(*(one[once] for one in figures))
+            of_tasks = None if tasks is None else tasks[once]
+        self._tallies[self._mode].add(tallied, tokens=tokens_in(inputs), tasks=of_tasks)
         losses = figures.losses
         if self._task_weights is not None and tasks is not None and self.model.training:
             losses = losses * self._task_weights.to(losses)[tasks]
         if num_items_in_batch is None:
-            return losses.mean()
+            return losses.sum() / max(len(losses), 1)
         loss = losses.sum() / torch.as_tensor(num_items_in_batch, device=losses.device)
         if self.args.average_tokens_across_devices:
             # the count is over all ranks, and DDP averages the gradients over them
@@ -240,7 +269,7 @@ class FinSFTTrainer(ZeroOneTraining, SFTTrainer):
         """Run forward and backward over a batch, in passes of ``max_tokens_per_pass`` tokens."""
         parts = [inputs]
         if num_items_in_batch is not None and self._may_split:
-            parts = split(inputs, limit=self.args.max_tokens_per_pass)
+            parts = split(inputs, limit=self.args.max_tokens_per_pass, shared=self._predictor.folds)
         casting = inputs_as_they_are if self.accelerator.native_amp else contextlib.nullcontext
         with casting(self.model):
             losses = []
@@ -263,14 +292,17 @@ class FinSFTTrainer(ZeroOneTraining, SFTTrainer):
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
 
+    def count_tokens(self) -> None:
+        """Bring the tokens that were read to their total; all processes must do so together."""
+        tokens = self._tallies["train"].take_tokens(self.accelerator)
+        self._total_train_tokens += tokens // self.get_tp_size()
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log as TRL does, with the mean loss of each task where there are several."""
         mode = self._mode
+        self.count_tokens()
         figures = self._tallies[mode].figures(self.accelerator)
         if figures:
-            tokens = int(figures.pop("tokens")) // self.get_tp_size()
-            if mode == "train":
-                self._total_train_tokens += tokens
             figures["num_tokens"] = self._total_train_tokens
             self._metrics[mode].update({name: [value] for name, value in figures.items()})
         super().log(logs, start_time)

@@ -34,6 +34,9 @@ from .one_bit import Layout, OneBitAverage
 #: A variance of fewer averaged gradients is too rough to be kept for the rest of a run.
 LEAST_VARIANCE_UPDATES = 20
 
+#: What says when something is averaged: a run that is resumed keeps it, however long it has become.
+_SCHEDULE = ("var_freeze_step", "var_update_scaler", "local_step_scaler", "local_step_clipper")
+
 
 @dataclass(frozen=True)
 class Traffic:
@@ -313,6 +316,7 @@ class ZeroOneAdam(torch.optim.Optimizer):
             found["zero_one"] = {
                 "world": self._world,
                 "sizes": self._layout.sizes,
+                "schedule": {name: getattr(self, name) for name in _SCHEDULE},
                 "steps": self._steps,
                 "refreshments": self._refreshments,
                 "refreshed_at": self._refreshed_at,
@@ -332,7 +336,7 @@ class ZeroOneAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state; that of another process needs ``load_own_state`` as well.
+        """Go on from a state and by its schedule; that of another process needs ``load_own_state``.
 
         Raises UsageError when it was written by another number of processes, and
         AdapterMismatchError when it is of other parameters.
@@ -354,6 +358,8 @@ class ZeroOneAdam(torch.optim.Optimizer):
                 "The checkpoint's optimizer is of other parameters than this model's.",
                 fix="Resume with the adapter settings of the run.",
             )
+        for name in _SCHEDULE:
+            setattr(self, name, ours["schedule"][name])
         self._steps = ours["steps"]
         self._refreshments = ours["refreshments"]
         self._refreshed_at = ours["refreshed_at"]
@@ -369,10 +375,10 @@ class ZeroOneAdam(torch.optim.Optimizer):
         else:
             self._own_is_missing = True
 
-    def own_states(self) -> list[torch.Tensor]:
+    def own_states(self, *, keep: bool = True) -> list[torch.Tensor]:
         """Return what is each process's own, on the CPU, in the order of ranks; all must call it.
 
-        Empty before the first step.
+        Empty before the first step, and where a process does not ``keep`` them.
         """
         if self._layout is None:
             return []
@@ -380,7 +386,8 @@ class ZeroOneAdam(torch.optim.Optimizer):
         for rank in range(self._world):
             own = self._own() if rank == self._rank else torch.empty_like(self._own())
             dist.broadcast(own, group_src=rank, group=self._group)
-            found.append(own.cpu())
+            if keep:
+                found.append(own.cpu())
         return found
 
     @torch.no_grad()

@@ -37,6 +37,17 @@ def test_a_recipe_is_shown_with_what_it_extends(fin_qlora, tmp_path):
     assert read_settings(tmp_path / "mine.yaml") == read_settings(twin) == settings
 
 
+def test_what_recipes_extend_is_shown_and_copied(fin_qlora, tmp_path):
+    part = "parts/paper-70b-4bit-r4"
+    settings = yaml.safe_load(fin_qlora("recipes", "show", part).out)
+    assert (settings["lora_r"], settings["per_device_train_batch_size"]) == (4, 4)
+    assert fin_qlora("recipes", "copy", part, tmp_path / "mine.yaml").code == 0
+    assert yaml.safe_load((tmp_path / "mine.yaml").read_text()) == settings
+    said = fin_qlora("recipes", "show", "parts/paper-70b-4bits-r4")
+    assert said.code == 2
+    assert part in said.err
+
+
 def test_copying_never_replaces_unasked(fin_qlora, tmp_path):
     target = tmp_path / "mine.yaml"
     assert fin_qlora("recipes", "copy", TFNS, target).code == 0

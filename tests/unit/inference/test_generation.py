@@ -13,6 +13,7 @@ from fin_qlora.errors import TruncatedAnswerError, UsageError
 from fin_qlora.inference import generation
 from fin_qlora.inference.generation import Generated, generate_answers
 from fin_qlora.models.base import load_model
+from fin_qlora.models.memory import cache_memory
 from fin_qlora.prompts import PromptContract
 
 CONTRACT = PromptContract(instruction="Which tag?", grammar="tag", answer_tokens=10)
@@ -99,7 +100,8 @@ def test_order_and_progress_are_those_of_the_input(model, tokenizer):
 
 def test_long_rows_share_a_batch_only_while_their_caches_fit(model, tokenizer, monkeypatch):
     together = generate_answers(model, tokenizer, CONTRACT, TEXTS)
-    monkeypatch.setattr(generation, "CACHE_BUDGET", 60)
+    place = cache_memory(model.config, rows=1, length=1)
+    monkeypatch.setattr(generation, "CACHE_BUDGET", 60 * place)
     done: list[int] = []
     apart = generate_answers(model, tokenizer, CONTRACT, TEXTS, progress=done.append)
     assert len(done) > 1

@@ -25,6 +25,14 @@ def test_accumulation_follows():
         (8, 16, 1, 1, "no multiple of the 16 rows .* Set per_device_train_batch_size to 8"),
         (7, 1, 2, 1, "Set global_batch_size to 6 or 8, or start fewer"),
         (3, 1, 4, 1, "Set global_batch_size to 4, or start fewer"),
+        (
+            64,
+            16,
+            3,
+            1,
+            "Set global_batch_size to 63 with per_device_train_batch_size 7 or 66 with "
+            "per_device_train_batch_size 11, or start fewer",
+        ),
         (16, 4, 2, 4, "gradient_accumulation_steps is 4, but global_batch_size 16 needs 2"),
         (0, 4, 2, 1, "global_batch_size is 0"),
         (8, 0, 2, 1, "per_device_train_batch_size is 0"),
@@ -33,6 +41,11 @@ def test_accumulation_follows():
 def test_what_does_not_fit_is_refused_with_what_does(whole, micro, processes, given, says):
     with pytest.raises(UsageError, match=says):
         accumulation_for(whole, micro_batch=micro, processes=processes, given=given)
+
+
+@pytest.mark.parametrize(("whole", "micro"), [(63, 7), (66, 11)])
+def test_what_is_advised_works(whole, micro):
+    assert accumulation_for(whole, micro_batch=micro, processes=3) == whole // 3 // micro
 
 
 def config(tmp_path, **settings) -> FinSFTConfig:

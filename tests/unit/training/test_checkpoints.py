@@ -11,10 +11,10 @@ import pytest
 from transformers import TrainerCallback
 
 from fin_qlora.errors import CheckpointMismatchError, DiskFullError, MissingFileError
-from fin_qlora.training import checkpoints
+from fin_qlora.training import FinSFTConfig, checkpoints
 from fin_qlora.training.adapter_folder import FinishedRun
 from fin_qlora.training.checkpoints import NOTE, TrainingInterrupted, forget, resume_point, train
-from fin_qlora.training.preflight import require_space, room_for
+from fin_qlora.training.preflight import checkpoints_at_once, require_space, room_for
 
 ORDER = {"train_sampling_strategy": "sequential", "max_steps": 6}
 
@@ -56,6 +56,46 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(make, tmp_path, number):
         assert weight.equal(weights(resumed)[name]), name
     forget(left)
     assert not list(tmp_path.glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_trainer_alone_is_stopped_with_a_checkpoint_too(make, tmp_path, number):
+    whole = make(**ORDER)
+    whole.train()
+    assert list(tmp_path.iterdir()) == [], "nobody asked for one"
+    before = signal.getsignal(number)
+    stopped = make(**ORDER)
+    stopped.add_callback(Signal(2, number))
+    with pytest.raises(TrainingInterrupted) as caught:
+        stopped.train()
+    assert signal.getsignal(number) is before
+    assert caught.value.checkpoint == tmp_path / "checkpoint-3"
+    assert resume_point(True, output_dir=tmp_path).temporary
+    resumed = make(**ORDER)
+    resumed.train(resume_from_checkpoint=True)
+    for name, weight in weights(whole).items():
+        assert weight.equal(weights(resumed)[name]), name
+
+
+class InTheEnd(TrainerCallback):
+    """Sends a signal when the last step has been looked at."""
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == state.max_steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_after_the_last_look_is_not_lost(make, tmp_path):
+    trainer = make(**ORDER)
+    trainer.add_callback(InTheEnd())
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trainer.train()
+    assert caught.type is KeyboardInterrupt
+    trainer = make(**ORDER)
+    trainer.add_callback(InTheEnd())
+    with pytest.raises(TrainingInterrupted) as caught:
+        train(trainer)
+    assert caught.value.checkpoint == tmp_path / "checkpoint-6"
 
 
 def test_the_last_checkpoint_is_resumed_without_another_step(make, tmp_path):
@@ -131,6 +171,24 @@ def test_a_disk_without_room_is_found_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(9, 8, 2**20))
     with pytest.raises(DiskFullError, match="1 MiB left; the run may need 80 MiB"):
         require_space(tmp_path, room_for(2**20))
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        ({}, 1),
+        ({"save_strategy": "epoch", "num_train_epochs": 4}, 5),
+        ({"save_strategy": "steps", "save_steps": 100}, 11),
+        ({"save_strategy": "steps", "save_steps": 0.5}, 3),
+        ({"save_strategy": "steps", "save_steps": 100, "save_total_limit": 2}, 3),
+        ({"save_strategy": "epoch", "num_train_epochs": 1, "save_total_limit": 9}, 2),
+    ],
+)
+def test_every_checkpoint_that_is_kept_needs_room(tmp_path, settings, count):
+    args = FinSFTConfig(output_dir=str(tmp_path), **settings)
+    assert checkpoints_at_once(args, steps=1000) == count
+    room = room_for(2**20, checkpoints=count)
+    assert room == room_for(0) + 16 * 2**20 * count
 
 
 def test_a_damaged_note_is_said(make, tmp_path):

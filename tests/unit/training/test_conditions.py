@@ -129,6 +129,8 @@ def test_the_hub_that_is_named_is_told(monkeypatch):
         ("trackio", {}, []),
         ("trackio", {"TRACKIO_SPACE_ID": "me/board"}, ["127.0.0.1"]),
         ("comet_ml", {}, ["comet_ml's own service"]),
+        ("codecarbon", {}, ["codecarbon's own service"]),
+        ("dvclive", {}, ["dvclive's own service"]),
     ],
 )
 def test_every_tracker_that_would_leave_is_named(monkeypatch, tracker, environment, hosts):

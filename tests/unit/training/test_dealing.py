@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fin_qlora.training.dealing import Cut, dealt
+from fin_qlora.training.dealing import Cut, dealt, repeated
 
 CUTS = st.builds(
     Cut,
@@ -34,7 +32,17 @@ def test_each_row_is_dealt_once_and_no_process_waits_in_vain(cut, data, grouped)
         assert len(turn) == cut.processes
         assert all(0 < len(micro) <= cut.micro_batch for micro in turn)
     missing = max(0, cut.turns(len(rows)) * cut.processes - len(rows))
-    assert sorted(flat(turns)) == sorted([*rows, *itertools.islice(itertools.cycle(rows), missing)])
+    again = repeated(len(rows), cut=cut)
+    assert [len(turn) for turn in again] == [cut.processes] * len(turns)
+    once = [
+        row
+        for turn, flags in zip(turns, again, strict=True)
+        for micro, flag in zip(turn, flags, strict=True)
+        for row in micro
+        if not flag
+    ]
+    assert sorted(once) == rows
+    assert len(flat(turns)) == len(rows) + missing
     if len(rows) >= cut.processes and cut.micro_batch > 1:
         assert missing == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 from fin_qlora import FinSFTConfig
 from fin_qlora.errors import EnvironmentFault, UnknownNameError, UsageError
 from fin_qlora.files import shipped
-from fin_qlora.training.deepspeed import KNOWN, REFUSED, configuration
+from fin_qlora.training.deepspeed import KNOWN, REFUSED, configuration, join_processes
+from fin_qlora.training.zero_one_training import settle_optimizer
 
 BF16 = {"bf16": {"enabled": True}}
 ADAMW = {"type": "AdamW", "params": {"lr": "auto"}}
@@ -69,6 +71,7 @@ def test_an_unknown_key_is_named_with_the_nearest(settings, said):
         ({"zero_optimization": {"stage": 3, "mics_shard_size": 2}}, "DeepSpeed has removed it"),
         ({"zero_optimization": {"stage": 4}}, "zero_optimization.stage to 4"),
         ({"zero_optimization": 2}, "'zero_optimization' is 2"),
+        ({"data_types": None}, "'data_types' is None"),
         ({"zero_optimization": {"stage": 1, "stage3_max_live_parameters": 1}}, "passes over it"),
         ({"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}, "with ZeRO stage 0"),
         (
@@ -108,6 +111,68 @@ def test_an_unknown_key_is_named_with_the_nearest(settings, said):
 def test_what_deepspeed_would_get_wrong_is_refused(settings, said):
     with pytest.raises(UsageError, match=said):
         configuration(settings)
+
+
+STAGE_1 = {"zero_optimization": {"stage": 1}}
+AUTO = {"bf16": {"enabled": "auto"}, "fp16": {"enabled": "auto", "loss_scale": 0}}
+
+
+@pytest.mark.parametrize("half", [{"bf16": True}, {"bf16": False}])
+def test_what_is_left_to_the_settings_follows_them(config, half):
+    found = config(deepspeed=AUTO | STAGE_1 | {"optimizer": ADAMW}, **half)
+    filled = found.hf_deepspeed_config.config
+    assert filled["bf16"]["enabled"] is half["bf16"]
+    assert filled["fp16"]["enabled"] is False
+    assert config(deepspeed=AUTO | {"optimizer": ADAMW}, bf16=False).bf16 is False
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (AUTO, "uses optim 'adamw_torch_fused' in 16 bits without ZeRO"),
+        ({}, "uses optim 'adamw_torch_fused' in 16 bits without ZeRO"),
+        (AUTO | {"optimizer": ADAMW}, "uses AdamW in 16 bits without ZeRO"),
+        (AUTO | {"data_types": {"grad_accum_dtype": "fp32"}}, "accumulates gradients in fp32"),
+    ],
+)
+def test_what_the_settings_make_of_it_is_checked_again(config, settings, said):
+    given = settings | {"zero_optimization": {"stage": 0}}
+    assert config(deepspeed=given, bf16=False).bf16 is False
+    with pytest.raises(UsageError, match=said):
+        config(deepspeed=given, bf16=True)
+
+
+def test_our_optimizer_ignores_the_step_on_zeros(config):
+    assert config(deepspeed=dict(BF16), optim="zero_one_adam").optim == "zero_one_adam"
+    with pytest.raises(UsageError, match="With one process 0/1 Adam is AdamW"):
+        settle_optimizer(
+            config(deepspeed=dict(BF16), optim="zero_one_adam", zero_one_single_process="adamw")
+        )
+
+
+@pytest.mark.parametrize(
+    ("use_cpu", "gpu", "backend"),
+    [(True, True, "gloo"), (False, True, "nccl"), (False, False, "gloo")],
+)
+def test_processes_meet_as_the_settings_say(monkeypatch, use_cpu, gpu, backend):
+    asked = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: gpu)
+    meet = "deepspeed.init_distributed"
+    monkeypatch.setattr(meet, lambda backend, *, timeout: asked.append((backend, timeout)))
+    join_processes({"zero_optimization": {"stage": 3}}, on_gpu=not use_cpu, timeout=7)
+    assert asked == [(backend, datetime.timedelta(seconds=7))]
+
+
+def test_a_launch_meets_by_its_own_settings(config, monkeypatch):
+    """The first meeting is the one that counts: transformers does not change it."""
+    asked = []
+    monkeypatch.setattr(
+        "fin_qlora.training.optimizer_settings.join_processes",
+        lambda settings, **how: asked.append(how),
+    )
+    config(deepspeed="adamw_zero3_bf16", use_cpu=True, ddp_timeout=9)
+    assert asked == [{"on_gpu": False, "timeout": 9}]
 
 
 def test_fp16_needs_a_gpu():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from transformers import TrainerCallback
 
 from fin_qlora.errors import DataError, DivergedError, MemoryShortError, UntrainedAdapterError
 from fin_qlora.training import faults
-from fin_qlora.training.faults import smaller_batch
+from fin_qlora.training.faults import StepWatch, smaller_batch
 
 EVERY_STEP = {"save_strategy": "steps", "save_steps": 1}
 
@@ -77,6 +79,20 @@ def test_a_steep_gradient_ends_the_run_only_where_that_was_asked_for(make):
     make(max_steps=1).train()
     with pytest.raises(DivergedError, match=r"step 1 has a norm above abort_grad_norm=0\.001"):
         make(max_steps=1, abort_grad_norm=1e-3).train()
+
+
+@pytest.mark.parametrize(("norm", "ends"), [("inf", False), ("nan", False), ("7.0", True)])
+def test_what_a_scaler_skips_is_no_steep_gradient(norm, ends):
+    args = SimpleNamespace(fp16=True, abort_grad_norm=5.0, learning_rate=1e-4)
+    trainer = SimpleNamespace(
+        args=args,
+        _tr_loss=torch.tensor(1.0),
+        state=SimpleNamespace(global_step=0),
+        _get_learning_rate=lambda: 1e-4,
+    )
+    said = pytest.raises(DivergedError, match="norm above abort_grad_norm=5")
+    with said if ends else contextlib.nullcontext():
+        StepWatch(trainer).check(torch.tensor(float(norm)))
 
 
 @pytest.mark.parametrize("loss_type", ["nll", "dft"])

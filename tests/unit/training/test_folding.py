@@ -7,8 +7,18 @@ import random
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MiniCPM3Config,
+    MiniCPM3ForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    NemotronConfig,
+    NemotronForCausalLM,
+)
 
+from fin_qlora.errors import UsageError
 from fin_qlora.models.base import load_model
 from fin_qlora.prompts.contract import IGNORED
 from fin_qlora.training import attention, folding
@@ -232,10 +242,89 @@ def windowed():
     return MistralForCausalLM(MistralConfig(**small, **heads, sliding_window=8))
 
 
-@pytest.mark.parametrize("make", [eager, windowed])
+SMALL_DECODER = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "pad_token_id": None,
+}
+
+
+def forgetful():
+    """Its layers do not hand on what the model is called with."""
+    torch.manual_seed(3)
+    return NemotronForCausalLM(NemotronConfig(**SMALL_DECODER))
+
+
+def dropping():
+    return llama(attention_dropout=0.1)
+
+
+def latent(**options):
+    """Its values are narrower than its keys."""
+    torch.manual_seed(3)
+    widths = {"qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 5}
+    ranks = {"kv_lora_rank": 8, "q_lora_rank": None}
+    return MiniCPM3ForCausalLM(MiniCPM3Config(**(SMALL_DECODER | widths | ranks | options)))
+
+
+@pytest.mark.parametrize("width", [5, 14])
+def test_values_may_be_of_another_width_than_keys(width, way):
+    model = latent(v_head_dim=width)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = "proj" in name
+    batch = batch_of(BATCHES["two tasks"])
+    same(folded(model, batch), plain(model, batch))
+
+
+@pytest.mark.parametrize(("key_width", "value_width"), [(8, 6), (264, 264)])
+def test_what_flash_attention_has_no_kernel_for_is_computed_without(
+    key_width, value_width, monkeypatch
+):
+    monkeypatch.setattr(attention, "_flash", lambda *_: True)
+    monkeypatch.setattr(attention.Layout, "_unequal", None)
+    batch = fold(**batch_of(BATCHES["two tasks"]))
+    layout = Layout(batch.nodes, places=batch.places)
+    query, key = (torch.randn(1, heads, layout.tokens, key_width) for heads in (4, 2))
+    value = torch.randn(1, 2, layout.tokens, value_width)
+    wanted = reference(layout, query, key, value, 0.1)
+    result = layout.attend(query, key, value, scale=0.1)
+    torch.testing.assert_close(result, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [({"folding": None}, "was not told"), ({"dropout": 0.1}, "drops attention weights")],
+)
+def test_a_folded_batch_is_never_attended_to_otherwise(change, complaint):
+    batch = fold(**batch_of(BATCHES["one row"]))
+    states = torch.randn(1, 2, len(batch.input_ids), 8)
+    options = {"folding": Layout(batch.nodes, places=batch.places), "dropout": 0.0} | change
+    mask = torch.ones(attention.MASK, dtype=torch.bool)
+    with pytest.raises(UsageError, match=complaint):
+        attention.folded_attention(torch.nn.Identity(), states, states, states, mask, **options)
+
+
+def test_to_ask_whether_a_model_can_draws_nothing(monkeypatch):
+    model = adapted(llama())
+    for module in model.modules():
+        if hasattr(module, "lora_dropout"):
+            module.lora_dropout["default"] = torch.nn.Dropout(0.5)
+    model.train()
+    torch.manual_seed(7)
+    assert Predictor(model, share_prefix=True).folds
+    drawn = torch.rand(3)
+    torch.manual_seed(7)
+    assert drawn.equal(torch.rand(3))
+
+
+@pytest.mark.parametrize("make", [eager, windowed, forgetful, dropping])
 def test_models_that_cannot_are_trained_on_padded_batches(make):
-    model = make()
-    assert not can_fold(model)
+    model = make().eval()
+    assert make is forgetful or not can_fold(model)
     predictor = Predictor(model, share_prefix=True)
     assert not predictor.folds
     batch = batch_of(BATCHES["two tasks"])
@@ -293,6 +382,36 @@ def unequal(query, key, value, query_ends, key_ends, *lengths, scale, window_siz
     return torch.cat(parts)
 
 
+@pytest.mark.parametrize("known", ["scale window_size", "scale", ""])
+def test_older_torch_attends_alike_within_unequal_sequences(known, monkeypatch):
+    def older(query, key, value, query_ends, key_ends, most, longest, is_causal=False, **options):
+        assert options.keys() <= set(known.split())
+        assert is_causal or options["window_size"] == (-1, 0)
+        assert key.shape[1] == query.shape[1]
+        scale = options.get("scale", query.shape[-1] ** -0.5)
+        return unequal(
+            query, key, value, query_ends, key_ends, most, longest, scale=scale,
+            window_size=(-1, 0), enable_gqa=True,
+        )  # fmt: skip
+
+    query, key, value = (torch.randn(7, heads, 8) for heads in (4, 2, 2))
+    ends = torch.tensor([0, 3, 7], dtype=torch.int32)
+    settings = {"ends": (ends, ends), "longest": (4, 4), "scale": 0.3}
+    monkeypatch.setattr(
+        attention, "_varlen_options", lambda: {"enable_gqa", "window_size", "scale"}
+    )
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", unequal)
+    wanted = attention._varlen(query, key, value, **settings)
+    monkeypatch.setattr(attention, "_varlen_options", lambda: set(known.split()))
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", older)
+    torch.testing.assert_close(attention._varlen(query, key, value, **settings), wanted)
+
+
+def test_attention_takes_another_way_where_torch_cannot():
+    # no FlashAttention on a processor: the trial fails, and nothing else
+    assert attention._runs(torch.device("cpu"), torch.bfloat16) is False
+
+
 @pytest.mark.parametrize("how", ["together", "one by one", "mixed", "on a GPU", "only predicting"])
 def test_attention_is_that_of_the_plain_mask(how, monkeypatch):
     monkeypatch.setattr(folding, "WORTH", 2)
@@ -339,6 +458,20 @@ def test_passes_hold_every_row_once_and_keep_like_rows_together():
         used = fold(**{name: value[group] for name, value in batch.items()})
         tokens = sum(node.run.length for node in used.nodes)
         assert len(group) == 1 or tokens <= rounded(50)
+
+
+def test_passes_over_padded_rows_count_the_padding():
+    batch = batch_of([INSTRUCTION + words(n) for n in (1, 90, 3, 40, 2, 5)])
+    lengths = batch["attention_mask"].sum(1).tolist()
+    for limit in (1, 60, 115, 250, 300):
+        parts = split(batch, limit=limit, shared=False)
+        assert sorted(n for part in parts for n in part["attention_mask"].sum(1).tolist()) == (
+            sorted(lengths)
+        )
+        for part in parts:
+            assert part["input_ids"].numel() <= limit or len(part["input_ids"]) == 1
+    assert len(split(batch, limit=115, shared=False)) == 4
+    assert len(split(batch, limit=300, shared=False)) == 2
 
 
 def test_a_batch_is_split_without_losing_a_token():

@@ -61,11 +61,12 @@ def test_sums_are_over_the_interval_and_by_task():
             scale * torch.tensor([1.0, 2.0, 6.0]), torch.ones(3), torch.tensor([1.0, 0.0, 0.0])
         )
         tally.add(figures, tokens=torch.tensor(50), tasks=torch.tensor([0, 0, 1]))
+    assert tally.take_tokens(accelerator) == 100
+    assert tally.take_tokens(accelerator) == 0
     assert tally.figures(accelerator) == pytest.approx(
         {
             "entropy": 1.0,
             "mean_token_accuracy": 1 / 3,
-            "tokens": 100,
             "loss/a": 3.0,
             "loss/b": 12.0,
         }
@@ -121,13 +122,61 @@ def test_tokens_weigh_as_their_task_does(make, tokenizer):
 
 
 @pytest.mark.parametrize("folded", [True, False])
-def test_a_batch_in_which_nothing_is_trained_is_refused(make, folded):
+def test_an_evaluation_of_a_batch_in_which_nothing_is_trained_is_refused(make, folded):
     trainer = make(share_prefix=folded)
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(2)])
     batch["labels"][:] = IGNORED
     batch["labels"][:, 0] = 5  # nothing comes before it, so nothing predicts it
+    trainer.model.eval()
     with pytest.raises(DataError, match="step 1, process 0"):
         trainer.compute_loss(trainer.model, batch)
+
+
+@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("left", [True, False])
+def test_in_training_it_adds_nothing_and_has_gradients(make, tokenizer, folded, left):
+    trainer = make(**several(tokenizer), share_prefix=folded)
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(3)])
+    batch["labels"][:] = IGNORED
+    if left:
+        batch |= {name: value.flip(1) for name, value in batch.items() if value.ndim == 2}
+    trainer.model.train()
+    loss = trainer.compute_loss(trainer.model, batch, num_items_in_batch=torch.tensor(9))
+    assert float(loss.detach()) == 0
+    loss.backward()
+    gradients = [p.grad for p in trainer.model.parameters() if p.requires_grad]
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+    assert trainer.counters["figures"][0] == 0, "no prediction is counted"
+
+
+def test_a_pass_may_have_no_answer_where_its_batch_has_one(make):
+    trainer = make(per_device_train_batch_size=4, max_tokens_per_pass=1, max_steps=1)
+    collate = trainer.data_collator
+
+    def masked(rows):
+        batch = collate(rows)
+        batch["labels"][1:] = IGNORED
+        return batch
+
+    trainer.data_collator = masked
+    trainer.train()
+    assert trainer.state.global_step == 1
+
+
+def test_tokens_read_after_the_last_log_are_counted(make):
+    trainer = make(max_steps=3, logging_steps=2)
+    read = []
+    collate = trainer.data_collator
+
+    def counted(rows):
+        batch = collate(rows)
+        read.append(int(batch["attention_mask"].sum()))
+        return batch
+
+    trainer.data_collator = counted
+    trainer.train()
+    # accelerate reads one batch ahead
+    assert trainer.cost.seen_tokens == sum(read[:3]) == trainer._total_train_tokens
 
 
 def trained_weights(trainer) -> torch.Tensor:

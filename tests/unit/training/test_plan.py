@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import pytest
 import torch
 from datasets import Dataset
@@ -10,11 +13,14 @@ from transformers import AutoConfig
 
 from fin_qlora import FinSFTConfig, FinSFTTrainer, tasks
 from fin_qlora.errors import UnknownNameError, UsageError
+from fin_qlora.inference.generation import CACHE_BUDGET
+from fin_qlora.inference.scoring import score_labels
 from fin_qlora.models.activations import LiveBytes
 from fin_qlora.models.architecture import llama_31
 from fin_qlora.models.base import load_model
-from fin_qlora.models.cards import CARDS, card
+from fin_qlora.models.cards import CARDS, Card, card
 from fin_qlora.models.tiny import tiny_base_path
+from fin_qlora.training.evaluation_memory import EvaluationSettings
 from fin_qlora.training.plan import Lengths, Plan, zero_one_bytes
 
 CONTRACT = tasks.get("tfns").contract()
@@ -88,10 +94,88 @@ def test_activations_are_those_of_the_trainer(tmp_path, tokenizer, plan, quantiz
 
 def test_a_batch_of_many_tokens_takes_no_more_than_one_pass(plan):
     made = plan(per_device_train_batch_size=64, max_tokens_per_pass=1000)
-    assert made.step(100).peak == made.step(100, rows=10).peak
+    assert made.step(100).peak == made.step(100, rows=17).peak
     assert made.step(100, rows=5).peak < made.step(100).peak
+    assert made.step(100).peak <= made.step(1000).peak
     # a row is never cut
     assert made.step(3000).peak > made.step(1000).peak
+
+
+@pytest.mark.parametrize("share_prefix", [True, False])
+def test_a_longer_tail_never_takes_less(plan, share_prefix):
+    def total(longest: int) -> int:
+        return plan(
+            config=llama_31("8b", num_hidden_layers=4),
+            per_device_train_batch_size=16,
+            share_prefix=share_prefix,
+            found=Lengths.stated(120, 128, longest, rows=None, answer=16, source=""),
+        ).total()
+
+    totals = [total(longest) for longest in (128, 300, 1100, 2500)]
+    assert totals == sorted(totals)
+    assert totals[-1] > totals[0]
+
+
+def test_most_at_once_is_no_less_than_any_of_its_lengths(plan):
+    made = plan(
+        config=llama_31("8b", num_hidden_layers=4),
+        per_device_train_batch_size=16,
+        share_prefix=False,
+        found=Lengths.stated(120, 128, 1100, rows=None, answer=16, source=""),
+    )
+    # one row of 1,100 tokens goes alone, sixteen of 128 together
+    assert made.step(1100).peak < made.step(128).peak == made.peak() == made.total() - made.held
+
+
+def test_evaluation_may_take_the_most(plan):
+    settings = EvaluationSettings(batch_size=32, labels=3, room=0)
+    alone = plan(activation_checkpointing=True, per_device_train_batch_size=1)
+    made = plan(
+        plan={"evaluation": settings}, activation_checkpointing=True, per_device_train_batch_size=1
+    )
+    assert made.evaluation_peak > made.peak()
+    assert made.total() == made.held + made.evaluation_peak > alone.total()
+    room = Card(name="exact", memory_mib=4096, tflops=1)
+    exact = dataclasses.replace(room, memory_mib=math.ceil((made.total() / 2**20 + 1024) / 0.95))
+    assert made.fits(exact)
+    less = dataclasses.replace(exact, memory_mib=exact.memory_mib - 10)
+    assert alone.fits(less)
+    assert not made.fits(less)
+
+
+def test_what_is_written_keeps_its_keys_and_values(plan):
+    def memory(size: str, longest: int):
+        settings = EvaluationSettings(batch_size=32, labels=0, room=64)
+        found = Lengths.stated(60, 90, longest, rows=None, answer=16, source="")
+        return plan(
+            config=llama_31(size), found=found, plan={"evaluation": settings}
+        ).evaluation_memory
+
+    short, long = memory("8b", 300), memory("8b", 4000)
+    assert short.cache == 32 * 364 * 131_072
+    # longer ones go fewer at a time, and never take more than the budget
+    assert long.rows == CACHE_BUDGET // (4064 * 131_072) < 32
+    assert long.cache <= CACHE_BUDGET
+    assert memory("70b", 4000).rows < long.rows
+
+
+def test_scoring_takes_what_is_planned(small_base, tokenizer):
+    """The plan knows no tokenizer and counts the kernels of a GPU, so it is near, and above."""
+    model = load_model(small_base, quantization="none")
+    config = model.config
+    texts = ["The company said its profit rose in the quarter. " * 6] * 16
+    lengths = [len(CONTRACT.prompt(tokenizer, text)) for text in texts]
+    with LiveBytes(model) as live:
+        score_labels(model, tokenizer, CONTRACT, texts, batch_size=16)
+    settings = EvaluationSettings(batch_size=16, labels=3, room=0)
+    found = settings.memory(
+        config,
+        quantization="none",
+        adapter=LoraConfig(r=4, target_modules=["q_proj", "v_proj"]),
+        longest=max(lengths),
+    )
+    assert found.rows == 16
+    assert found.peak == pytest.approx(live.peak, rel=0.5)
 
 
 def test_without_a_limit_all_rows_go_at_once(plan):
@@ -276,11 +360,16 @@ def test_lengths_that_fall_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "gib"),
-    [("rtx a6000", 48), ("NVIDIA A100", 80), ("a100-40gb", 40), ("GeForce RTX 4090", 24)],
+    ("name", "mib"),
+    [
+        ("rtx a6000", 49140),
+        ("NVIDIA A100", 81920),
+        ("a100-40gb", 40960),
+        ("GeForce RTX 4090", 24564),
+    ],
 )
-def test_a_card_by_what_people_call_it(name, gib):
-    assert card(name).memory_gib == gib
+def test_a_card_by_what_people_call_it(name, mib):
+    assert card(name).memory_mib == mib
 
 
 def test_an_unknown_card_is_named():
@@ -289,4 +378,4 @@ def test_an_unknown_card_is_named():
 
 
 def test_no_card_has_more_than_its_memory():
-    assert all(0 < one.usable < one.memory_gib * 2**30 for one in CARDS)
+    assert all(0 < one.usable < one.memory_mib * 2**20 for one in CARDS)

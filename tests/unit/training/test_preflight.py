@@ -13,6 +13,7 @@ from fin_qlora.errors import (
     ContractError,
     MissingFileError,
     TruncatedAnswerError,
+    UnknownLabelError,
     UsageError,
 )
 from fin_qlora.training.preflight import run_preflight
@@ -62,6 +63,28 @@ def test_dropped_rows_are_left_out_of_both_splits_and_counted(check):
     assert checked.train.dropped["longer than 90 tokens"] == 1
     assert checked.report()["evaluation"]["dropped"]["longer than 90 tokens"] == 1
     assert checked.contract == TASK.contract()
+
+
+def test_a_label_whose_rows_are_all_dropped_is_refused(check, data_dir):
+    path = data_dir / "tfns" / "sent_train.csv"
+    path.write_text(path.read_text("utf-8").replace("rose", "very " * 90 + "rose"), "utf-8")
+    with pytest.raises(UnknownLabelError, match=r"positive.*left out: longer than 90 tokens"):
+        check(on_overlong="drop")
+
+
+def test_an_answer_that_could_never_be_written_is_refused(small_base, xbrl_questions, tmp_path):
+    task = tasks.get("xbrl_value")
+    settings = {"base": str(small_base), "base_revision": None, "synthetic_seed": 0}
+    settings |= {"max_length": None, "data_dir": tmp_path}
+    for split in ("train", "test"):
+        text = (xbrl_questions / f"{split}.jsonl").read_text("utf-8")
+        (tmp_path / f"{split}.jsonl").write_text(text, "utf-8")
+    run_preflight([(task, task.contract())], **settings)
+    changed = text.replace('"answer": "124"', f'"answer": "{"12345" * 40}"')
+    assert changed != text
+    (tmp_path / "test.jsonl").write_text(changed, "utf-8")
+    with pytest.raises(TruncatedAnswerError, match=r"Row 1 of the evaluation rows .*may have 32"):
+        run_preflight([(task, task.contract())], **settings)
 
 
 def test_shortened_rows_are_counted_and_the_adapter_will_shorten_alike(check):

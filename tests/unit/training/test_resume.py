@@ -138,6 +138,16 @@ def test_a_checkpoint_of_another_run_is_refused(make, tmp_path, change, sentence
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"]
 
 
+def test_a_run_that_pads_draws_rows_in_another_order(make, tmp_path):
+    """Whether batches are folded decides it, which settings alone do not tell."""
+    settings = RUN | {"max_steps": 2, "train_sampling_strategy": "group_by_length"}
+    make(**settings).train()
+    other = make(**(settings | {"max_steps": 3}))
+    other._predictor.folds = not other._predictor.folds
+    with pytest.raises(CheckpointMismatchError, match="drawn with order=mixed, now it is grouped"):
+        other.train(resume_from_checkpoint=True)
+
+
 @pytest.mark.parametrize("what", ["the base", "the prompt contract of tfns"])
 def test_another_base_or_contract_is_refused(make, tmp_path, what):
     first = make(**RUN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -129,12 +130,42 @@ def test_a_checkpoint_that_only_lacked_its_name_gets_it(make, tmp_path):
     staging = tmp_path / STAGING
     staging.mkdir()
     os.replace(tmp_path / "checkpoint-2", staging / "checkpoint-2")
-    (staging / "checkpoint-2.old").mkdir()
+    # as _put_in_place was about to replace an older one of that name
+    shutil.copytree(tmp_path / "checkpoint-1", staging / "old-checkpoint-2")
+    shutil.copytree(tmp_path / "checkpoint-1", staging / "checkpoint-7.old")
     assert resume_point(True, output_dir=tmp_path).step == 2
     assert names(tmp_path / "checkpoint-2").count(NOTE) == 1
     recover(tmp_path)
     clean(tmp_path)
     assert names(tmp_path) == ["checkpoint-1", "checkpoint-2"]
+
+
+def test_a_copy_under_another_name_is_no_checkpoint(make, tmp_path):
+    make(**(EVERY_STEP | {"max_steps": 1})).train()
+    copy = tmp_path / "checkpoint-1.bak"
+    shutil.copytree(tmp_path / "checkpoint-1", copy)
+    os.utime(copy / "trainer_state.json")
+    assert resume_point(True, output_dir=tmp_path).folder == tmp_path / "checkpoint-1"
+    make(**EVERY_STEP, save_total_limit=1).train()
+    assert names(tmp_path) == ["checkpoint-1.bak", "checkpoint-3"]
+
+
+def test_an_older_checkpoint_is_kept_aside_until_it_is_replaced(make, tmp_path, monkeypatch):
+    make(**(EVERY_STEP | {"max_steps": 1})).train()
+    rename = os.replace
+
+    def killed(source, target):
+        if Path(target) == tmp_path / "checkpoint-1":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr("fin_qlora.training.saving.os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make(**EVERY_STEP).train()
+    monkeypatch.undo()
+    assert (tmp_path / STAGING / "old-checkpoint-1" / NOTE).is_file()
+    recover(tmp_path)
+    assert [path.name for path in tmp_path.glob("checkpoint*")] == ["checkpoint-1"]
 
 
 def test_an_older_checkpoint_of_the_same_name_is_replaced_whole(make, tmp_path):

@@ -73,7 +73,7 @@ def test_one_process_takes_adamw_only_when_asked(config):
 @pytest.mark.parametrize("steps", [100, 1491, 3000])
 def test_every_run_of_an_adapter_freezes_and_takes_local_steps(config, steps):
     found = schedule(config(), steps)
-    assert found.var_freeze_step == steps // 4
+    assert found.var_freeze_step == 3 * steps // 4
     # the interval between refreshments doubles, and still there are enough of them by then
     passed = refreshed = 0
     while refreshed < 20:
