@@ -43,7 +43,7 @@ def filled(running, repository, tmp_path) -> str:
 def test_models_and_the_cache(hf, filled) -> None:
     assert "# An adapter" in hf("models", "card", filled)
     assert "adapter_model.safetensors" in hf("models", "ls", filled, "-R")
-    listed = json.loads(hf("repos", "ls", "--format", "json"))
+    listed = json.loads(hf("repos", "ls", "--limit", "1000", "--format", "json"))
     assert filled in json.dumps(listed)
     hf("download", filled)
     assert filled in hf("cache", "ls")

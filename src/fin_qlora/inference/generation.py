@@ -32,7 +32,7 @@ class Generated:
     finished: bool
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate_answers(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..prompts import PromptContract
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def mean_log_likelihood(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,

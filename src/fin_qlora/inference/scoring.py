@@ -29,7 +29,7 @@ _LOGIT_SETTINGS = (
 )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_labels(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,

@@ -16,6 +16,7 @@ from fin_qlora.errors import (
     UnknownLabelError,
     UsageError,
 )
+from fin_qlora.models.tiny import TINY_ID
 from fin_qlora.training.preflight import run_preflight
 
 TASK = tasks.get("tfns")
@@ -72,18 +73,18 @@ def test_a_label_whose_rows_are_all_dropped_is_refused(check, data_dir):
         check(on_overlong="drop")
 
 
-def test_an_answer_that_could_never_be_written_is_refused(small_base, xbrl_questions, tmp_path):
-    task = tasks.get("xbrl_value")
-    settings = {"base": str(small_base), "base_revision": None, "synthetic_seed": 0}
+def test_an_answer_that_could_never_be_written_is_refused(xbrl_questions, tmp_path):
+    task = tasks.get("xbrl_tag")
+    settings = {"base": TINY_ID, "base_revision": None, "synthetic_seed": 0}
     settings |= {"max_length": None, "data_dir": tmp_path}
     for split in ("train", "test"):
         text = (xbrl_questions / f"{split}.jsonl").read_text("utf-8")
         (tmp_path / f"{split}.jsonl").write_text(text, "utf-8")
     run_preflight([(task, task.contract())], **settings)
-    changed = text.replace('"answer": "124"', f'"answer": "{"12345" * 40}"')
+    changed = text.replace('"answer": "us-gaap:Item4"', f'"answer": "us-gaap:{"Item" * 60}"', 1)
     assert changed != text
     (tmp_path / "test.jsonl").write_text(changed, "utf-8")
-    with pytest.raises(TruncatedAnswerError, match=r"Row 1 of the evaluation rows .*may have 32"):
+    with pytest.raises(TruncatedAnswerError, match=r"Row 1 of the evaluation rows .*may have \d+"):
         run_preflight([(task, task.contract())], **settings)
 
 

@@ -70,7 +70,7 @@ class Counts:
         return kept + _DISCOUNT * self._followers[first] / seen * self.unigram(second)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def measure(
     model: PreTrainedModel, maker: RowMaker, texts: Sequence[str], counts: Counts
 ) -> Perplexity:
