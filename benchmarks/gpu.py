@@ -11,16 +11,18 @@ Parts:
 - ``8b-4bit-r4``, ``8b-8bit-r8``, ``70b-4bit-r4``: training, with the paper's adapters (rank 4 or 8,
   alpha 32, dropout 0.1, on q, k and v). ``short`` rows are as long as sentiment questions on
   Financial PhraseBank, begin with the same 32 tokens and have answers of 2; ``long`` rows have
-  2,000 tokens and answers of 8. Sides: ``fin_qlora`` (its defaults), ``fin_qlora recomputing``
-  (activation_checkpointing), ``trl`` (its defaults, which recompute, with liger kernels) and
-  ``trl keeping`` (liger kernels, no checkpointing). --quick leaves out the last two. Without
-  liger-kernel TRL runs without, and the side's name says so.
+  2,000 tokens and answers of 8. Sides: ``fin_qlora`` (liger kernels, passes of up to 8,192 tokens,
+  else its defaults), ``fin_qlora recomputing`` (with activation_checkpointing), ``trl`` (liger
+  kernels, else its defaults, which recompute) and ``trl keeping`` (liger kernels, no
+  checkpointing). --quick leaves out the last two. Without liger-kernel all run without, and TRL's
+  side says so in its name.
 - ``table-1``: memory of the weights in 16, 8 and 4 bits, 8B and 70B, beside what arithmetic says.
 
 Examples and tokens (of whole rows, padding not counted) a second are medians over steps, the first
-two left out, the optimizer included. Model-FLOPs utilisation counts a forward and a backward pass,
-the head where something is trained, and nothing that is recomputed, for all sides alike; the peak
-is the maker's for dense bfloat16. Memory is the most that PyTorch's allocator gave out in training;
+two left out, the optimizer included. Compare what one machine measured: a fast card waits for its
+processor here, and that differs between machines of one kind. Model-FLOPs utilisation counts a
+forward and a backward pass, the head where something is trained, and nothing that is recomputed,
+for all sides alike; the peak is the maker's for dense bfloat16. Memory is the most that PyTorch's allocator gave out in training;
 beside it stands what ``fin-qlora plan`` says of the longest rows.
 
 Every side runs in a process of its own, and trains for about --budget_s seconds; what is measured
@@ -52,8 +54,10 @@ from report import Row, report, table, write
 
 if TYPE_CHECKING:
     import torch
+    from peft import LoraConfig
     from transformers import PretrainedConfig
 
+    from fin_qlora import FinSFTConfig
     from fin_qlora.models.base import Quantization
 
 SEED = 0
@@ -105,6 +109,7 @@ TABLE_1: tuple[tuple[str, Quantization], ...] = (
 PARTS = (*TRAINING, "table-1")
 STEPS, PLANNED, ARITHMETIC = "steps measured", "peak memory, planned", "weights, by arithmetic"
 PEAK, UTILISATION = "peak memory", "model-FLOPs utilisation"
+WITHOUT = " (without liger kernels)"
 NO_GPU = "no CUDA GPU on this machine"
 #: figure -> unit, of each kind of row
 FIGURES = {
@@ -181,7 +186,7 @@ def run_side(
     for kind, batch in chosen.batch.items():
         # a fresh base for each: TRL changes what it is given
         model = random_base(config, quantization=chosen.quantization, device=device, seed=SEED)
-        steps = 3 if toy else 10 if quick else 25
+        steps = steps_of(quick=quick, toy=toy)
         rows = rows_of(kind, count=batch * (steps + WARM), vocabulary=config.vocab_size, toy=toy)
         watch = make_watch(seconds=seconds / len(chosen.batch))
         trainer = make_trainer(
@@ -196,18 +201,14 @@ def run_side(
             torch.cuda.empty_cache()
 
 
-def make_trainer(
-    side: str, model: Any, rows: Sequence[dict[str, list[int]]], *, batch: int, rank: int,
-    tokenizer: Any,
-) -> Any:  # fmt: skip
-    """Return the side's trainer over the rows, one epoch of them."""
-    from datasets import Dataset
-    from peft import LoraConfig
-    from trl import SFTConfig, SFTTrainer
+def steps_of(*, quick: bool, toy: bool) -> int:
+    """Return how many steps are measured."""
+    return 3 if toy else 10 if quick else 25
 
-    from fin_qlora import FinSFTConfig, FinSFTTrainer
 
-    common: dict[str, Any] = {
+def common_settings(batch: int) -> dict[str, Any]:
+    """Return the settings that all sides train with."""
+    return {
         "output_dir": tempfile.mkdtemp(),
         "per_device_train_batch_size": batch,
         "num_train_epochs": 1,
@@ -220,27 +221,52 @@ def make_trainer(
         "disable_tqdm": True,
         "seed": SEED,
     }
-    adapter = LoraConfig(
+
+
+def adapter_of(rank: int) -> LoraConfig:
+    """Return the paper's adapter."""
+    from peft import LoraConfig
+
+    return LoraConfig(
         r=rank,
         lora_alpha=32,
         lora_dropout=0.1,
         target_modules=["q_proj", "k_proj", "v_proj"],
         task_type="CAUSAL_LM",
     )
+
+
+def our_settings(side: str, *, batch: int) -> FinSFTConfig:
+    """Return the settings of one of our own sides."""
+    from fin_qlora import FinSFTConfig
+
+    return FinSFTConfig(
+        activation_checkpointing="recomputing" in side,
+        max_tokens_per_pass=PASS,
+        use_liger_kernel=has_liger(),
+        **common_settings(batch),
+    )
+
+
+def make_trainer(
+    side: str, model: Any, rows: Sequence[dict[str, list[int]]], *, batch: int, rank: int,
+    tokenizer: Any,
+) -> Any:  # fmt: skip
+    """Return the side's trainer over the rows, one epoch of them."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from fin_qlora import FinSFTTrainer
+
     options: dict[str, Any] = {
         "model": model,
         "train_dataset": Dataset.from_list(list(rows)),
         "processing_class": tokenizer,
-        "peft_config": adapter,
+        "peft_config": adapter_of(rank),
     }
     if side.startswith("fin_qlora"):
-        args = FinSFTConfig(
-            activation_checkpointing="recomputing" in side,
-            max_tokens_per_pass=PASS,
-            use_liger_kernel=has_liger(),
-            **common,
-        )
-        return FinSFTTrainer(args=args, **options)
+        return FinSFTTrainer(args=our_settings(side, batch=batch), **options)
+    common = common_settings(batch)
     common |= {} if model.device.type == "cuda" else {"use_cpu": True}
     if "keeping" in side:
         common["gradient_checkpointing"] = False
@@ -259,7 +285,7 @@ def has_liger() -> bool:
 def shown(part: str, side: str) -> str:
     """Return the name of a side in the report."""
     liger = not side.startswith("trl") or has_liger()
-    return f"{part}, {side}" + ("" if liger else " (without liger kernels)")
+    return f"{part}, {side}" + ("" if liger else WITHOUT)
 
 
 def make_watch(*, seconds: float) -> Any:
@@ -317,7 +343,8 @@ def figures(
     measured = watch.seconds[WARM:]
     batch = trainer.args.per_device_train_batch_size
     yield Row(name, f"{kind}: {STEPS}", FIGURES[STEPS], len(measured))
-    values: dict[str, float | None] = {one: None for one in figures_of(side) if one != STEPS}
+    values: dict[str, float | None] = dict.fromkeys(figures_of(side, planned=False))
+    del values[STEPS]
     if measured:
         rate = batch / statistics.median(measured)
         lengths = [len(row["input_ids"]) for row in rows]
@@ -346,35 +373,44 @@ def figures(
         yield Reason(f"{name}, {kind}", NO_GPU)
     else:
         values[PEAK] = round(watch.peak / 2**30, 3)
-    if PLANNED in values and not has_liger():
-        values[PLANNED] = round(planned(part, trainer, config, rows) / 2**30, 4)
     for figure, value in values.items():
         yield Row(name, f"{kind}: {figure}", FIGURES[figure], value)
 
 
-def planned(
-    part: str, trainer: Any, config: PretrainedConfig, rows: Sequence[dict[str, list[int]]]
-) -> int:
-    """Return the bytes that a plan says the run takes."""
+def planned(part: str, side: str, *, toy: bool, steps: int) -> list[Row]:
+    """Return what a plan says that a side of ours takes; of liger's kernels it knows nothing.
+
+    They stay out of this process: once they are in place, a model without numbers cannot run.
+    """
     from fin_qlora.training.plan import Lengths, Plan
 
-    lengths = Lengths.of(
-        [len(row["input_ids"]) for row in rows],
-        answers=sum(label != -100 for row in rows for label in row["labels"]),
-        source="the rows",
-    )
-    return Plan(
-        config=config,
-        quantization=TRAINING[part].quantization,
-        adapter=trainer.model.peft_config["default"],
-        training=trainer.args,
-        lengths=lengths,
-    ).total()
+    chosen = TRAINING[part]
+    config = shape(chosen.size, toy=toy)
+    found = []
+    for kind, batch in chosen.batch.items():
+        rows = rows_of(kind, count=batch * (steps + WARM), vocabulary=config.vocab_size, toy=toy)
+        lengths = Lengths.of(
+            [len(row["input_ids"]) for row in rows],
+            answers=sum(label != -100 for row in rows for label in row["labels"]),
+            source="the rows",
+        )
+        total = Plan(
+            config=config,
+            quantization=chosen.quantization,
+            adapter=adapter_of(chosen.rank),
+            training=our_settings(side, batch=batch),
+            lengths=lengths,
+        ).total()
+        found.append(
+            Row(shown(part, side), f"{kind}: {PLANNED}", FIGURES[PLANNED], round(total / 2**30, 4))
+        )
+    return found
 
 
-def figures_of(side: str) -> list[str]:
+def figures_of(side: str, *, planned: bool = True) -> list[str]:
     """Return the figures of a side: only our own runs are planned."""
-    return [one for one in FIGURES if one != PLANNED or side.startswith("fin_qlora")]
+    ours = planned and side.startswith("fin_qlora")
+    return [one for one in FIGURES if one != PLANNED or ours]
 
 
 def peak_of(device: str) -> float | None:
@@ -494,7 +530,11 @@ def in_a_process(
 
 def compared(rows: Sequence[Row]) -> dict[str, float]:
     """Return speed and memory of fin_qlora over TRL, where both are known."""
-    known = {(row.side, row.figure): row.value for row in rows if row.value is not None}
+    known = {
+        (row.side.removesuffix(WITHOUT), row.figure): row.value
+        for row in rows
+        if row.value is not None
+    }
     ratios = {}
     for part in TRAINING:
         for kind in TRAINING[part].batch:
@@ -504,8 +544,8 @@ def compared(rows: Sequence[Row]) -> dict[str, float]:
                     ("fin_qlora", "trl keeping"),
                     ("fin_qlora recomputing", "trl"),
                 ):
-                    one = known.get((shown(part, ours), f"{kind}: {figure}"))
-                    two = known.get((shown(part, theirs), f"{kind}: {figure}"))
+                    one = known.get((f"{part}, {ours}", f"{kind}: {figure}"))
+                    two = known.get((f"{part}, {theirs}", f"{kind}: {figure}"))
                     if one and two:
                         name = f"{part}, {kind}: {figure}, {ours} over {theirs}"
                         ratios[name] = round(one / two, 3)
@@ -625,6 +665,9 @@ def main() -> None:
                 new, reasons, ending = in_a_process(part, side, arguments)
             else:
                 new, reasons, ending = [], [], NO_GPU
+            if possible and part in TRAINING and side.startswith("fin_qlora"):
+                steps = steps_of(quick=arguments.quick, toy=arguments.toy)
+                new += planned(part, side, toy=arguments.toy, steps=steps)
             have = {(row.side, row.figure) for row in new}
             new += [row for row in unmeasured(part, side) if (row.side, row.figure) not in have]
             book.add(new, reasons, otherwise=ending or "its process did not say")

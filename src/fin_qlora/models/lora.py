@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AdapterMismatchError
-from .sharded import whole
+from .sharded import gathered, whole
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,8 @@ WEIGHTS = "adapter_model.safetensors"
 
 def trainable_parameters(model: PeftModel) -> int:
     """Return how many numbers are trained."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    # a parameter that ZeRO-3 shares out is empty in between, and says how many numbers it has
+    return sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)
 
 
 def in_stored_precision(model: PeftModel) -> None:
@@ -49,10 +50,12 @@ def stored_weights(model: PeftModel) -> dict[str, torch.Tensor]:
     """Return the adapter's weights, whole, as they are stored; every process of a run must call."""
     from peft import get_peft_model_state_dict
 
-    return {
-        name: whole(tensor.detach()).to("cpu", stored_dtype(name)).contiguous()
-        for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
-    }
+    with gathered(model):
+        state = get_peft_model_state_dict(model, save_embedding_layers=False)
+        return {
+            name: whole(tensor.detach()).to("cpu", stored_dtype(name), copy=True).contiguous()
+            for name, tensor in state.items()
+        }
 
 
 def save_weights(

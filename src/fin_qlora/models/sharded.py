@@ -52,6 +52,19 @@ def keep_adapter_whole(model: Any) -> None:
         part.ds_persist = True  # else the next pass would share it out again
 
 
+@contextlib.contextmanager
+def gathered(model: Any) -> Iterator[None]:
+    """Let every process read the whole of the trained weights in the block; every one must call."""
+    parts = [p for p in model.parameters() if p.requires_grad and hasattr(p, "ds_id")]
+    if not parts:
+        yield
+        return
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters(parts):
+        yield
+
+
 def whole(tensor: Any) -> Any:
     """Return a tensor that FSDP has shared out as one; every process must call."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
