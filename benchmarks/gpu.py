@@ -22,8 +22,8 @@ Examples and tokens (of whole rows, padding not counted) a second are medians ov
 two left out, the optimizer included. Compare what one machine measured: a fast card waits for its
 processor here, and that differs between machines of one kind. Model-FLOPs utilisation counts a
 forward and a backward pass, the head where something is trained, and nothing that is recomputed,
-for all sides alike; the peak is the maker's for dense bfloat16. Memory is the most that PyTorch's allocator gave out in training;
-beside it stands what ``fin-qlora plan`` says of the longest rows.
+for all sides alike; the peak is the maker's for dense bfloat16. Memory is the most that PyTorch's
+allocator gave out in training; beside it stands what ``fin-qlora plan`` says of the longest rows.
 
 Every side runs in a process of its own, and trains for about --budget_s seconds; what is measured
 until then counts, and making the base does not. FILE is written after each. It keeps what was

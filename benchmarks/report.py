@@ -29,6 +29,13 @@ class Row:
     unit: str
     value: float | None
 
+    @property
+    def measured(self) -> float:
+        """Return the value. Raises ValueError where nothing was measured."""
+        if self.value is None:
+            raise ValueError(f"{self.side}: {self.figure} was not measured.")
+        return self.value
+
 
 def commit() -> str:
     """Return the commit that was measured, with "+changes" when the checkout differs from it."""

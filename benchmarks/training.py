@@ -39,7 +39,7 @@ from typing import Any
 from report import Row, report, table, write
 
 SIDES = ("trl", "reference", "fin_qlora")
-BASES = {"nf4": "4bit", "bf16": "none", "int8": "8bit"}
+BASES: dict[str, Quantization] = {"nf4": "4bit", "bf16": "none", "int8": "8bit"}
 #: part -> (rows, epochs, batch); quick -> the same with fewer rows
 PARTS = {"short": (160, 2, 8), "long": (8, 2, 8)}
 QUICK = {"short": (24, 2, 8), "long": (2, 2, 2)}
@@ -296,7 +296,7 @@ def in_process(side: str, part: str, base: str, *, folder: Path, flags: Iterable
 
 def ratios(rows: Sequence[Row]) -> dict[str, float]:
     """Return how this trainer stands to the others, for each part and base that was measured."""
-    values = {(row.side, row.figure): row.value for row in rows}
+    values = {(row.side, row.figure): row.measured for row in rows if row.value is not None}
     result = {}
     for side, figure in values:
         name, _, rest = side.partition(", ")
