@@ -38,6 +38,8 @@ from typing import Any
 
 from report import Row, report, table, write
 
+from fin_qlora.models.base import Quantization
+
 SIDES = ("trl", "reference", "fin_qlora")
 BASES: dict[str, Quantization] = {"nf4": "4bit", "bf16": "none", "int8": "8bit"}
 #: part -> (rows, epochs, batch); quick -> the same with fewer rows
