@@ -166,8 +166,8 @@ def _refuse(sentence: str, fix: str = "") -> None:
 def _first_difference(
     kept: Mapping[str, Any], now: Mapping[str, Any]
 ) -> tuple[str, Any, Any] | None:
-    for name in kept.keys() & now.keys():
-        if kept[name] != now[name]:
+    for name in now:  # what a person sets comes before what follows from it
+        if name in kept and kept[name] != now[name]:
             return name, kept[name], now[name]
     odd = sorted(kept.keys() ^ now.keys())
     return (odd[0], kept.get(odd[0]), now.get(odd[0])) if odd else None

@@ -1,18 +1,23 @@
 """0/1 Adam: Adam whose processes rarely talk, and then mostly in single bits (arXiv 2202.06009).
 
-Until the variance is frozen, it and the momentum are averaged in full at steps that grow apart; at
-the other steps the momentum is averaged with one bit for each number. After that every process
-trains on its own for a few steps, and what it moved is averaged with one bit for each number.
+Until the variance is frozen, it is refreshed from gradients that are averaged in full, at steps
+that grow apart; at the other steps what a process would move is averaged with one bit for each
+number. After that every process trains on its own for a few steps, and what it moved is averaged
+so.
 
 What differs from the paper, and why:
 
+- A process keeps its momentum; in the paper the compressed average takes its place. The mean of the
+  processes' momenta is the momentum of the averaged gradient as it is, so that what compression
+  loses need not enter it: it only delays, by what each process owes, what is moved.
 - A scale belongs to one tensor, not to all numbers together: the matrix A of a LoRA pair has no
   gradient at the first step, and a common scale would move it by far too much.
-- What is compressed is the step that a momentum means (momentum over the root of the variance), not
-  the momentum itself. The variance is the same on all processes, so that the average is the same
-  too, but steps are all of about one size, and signs lose much less of them.
-- At a step that refreshes the variance the momentum takes the averaged gradient in full, which is
-  at hand: when every step is one, this is AdamW.
+- What is compressed is the step that was moved (momentum over the root of the variance), not the
+  momentum. The variance is the same on all processes, so that the average is the same too, but
+  steps are all of about one size, and no number of little variance is moved far by its tensor's
+  scale.
+- At a step that refreshes the variance all take the same step, with the averaged gradient, which is
+  at hand; their momenta are averaged in full before. When every step is one, this is AdamW.
 - A refreshment counts in the variance for all steps since the last one. In the paper each counts as
   one step, so that the first steps, whose gradients are the largest, outweigh the later ones.
 - Momentum and variance may be corrected for their start at zero, as in Adam.
@@ -212,6 +217,8 @@ class ZeroOneAdam(torch.optim.Optimizer):
         self._norm_ratio = norm / mean_square.sqrt().clamp(min=1e-30)
         self._clip(norm)
         passed = self._steps - self._refreshed_at
+        if passed > 1:  # else all have the same
+            self._all_reduce(self._momentum)
         self._refreshed_at = self._steps
         self._refreshments += 1
         self._averaged_at = self._steps
@@ -239,17 +246,13 @@ class ZeroOneAdam(torch.optim.Optimizer):
             self._decay(group, rows)
 
     def _average(self) -> None:
-        """Average with one bit for each number what the processes moved, and their momentum."""
-        steps = torch.empty_like(self._moved)
-        for number, (_, rows) in enumerate(self._groups()):
-            rate = self._rates[number]
-            # where the learning rate was zero nothing moved; the momentum is averaged all the same
-            mean = self._moved[rows] / rate if rate > 0 else self._momentum[rows]
-            steps[rows] = mean / self._root[rows]
+        """Average with one bit for each number what the processes moved."""
+        steps = self._moved / self._root
+        for rate, (_, rows) in zip(self._rates, self._groups(), strict=True):
+            steps[rows] /= rate or 1.0  # while the learning rate is zero nothing moves
         steps = self._one_bit(steps)
-        torch.mul(steps, self._root, out=self._momentum)
-        for number, (_, rows) in enumerate(self._groups()):
-            self._weights[rows].sub_(steps[rows], alpha=self._rates[number])
+        for rate, (_, rows) in zip(self._rates, self._groups(), strict=True):
+            self._weights[rows].sub_(steps[rows], alpha=rate)
         self._moved.zero_()
         self._rates = [0.0] * len(self._rates)
         self._averaged_at = self._steps
