@@ -71,7 +71,7 @@ def test_what_is_on_is_not_advised(fin_qlora):
 def test_gpus_are_counted_before_the_profiles(fin_qlora):
     flags = ("--accelerate", "gpu-ddp-4", "--gpus", 2, "--format", "json")
     report = json.loads(fin_qlora("plan", RECIPE, *STATED, *flags).out)
-    assert (report["batch"]["accumulation"], report["sharding"]) == (2, "DDP")
+    assert (report["batch"]["gradient_accumulation_steps"], report["sharding"]) == (2, "DDP")
 
 
 def test_what_is_advised_for_three_gpus_works(fin_qlora):
@@ -81,7 +81,7 @@ def test_what_is_advised_for_three_gpus_works(fin_qlora):
     pair = ("--global-batch-size", 63, "--per-device-train-batch-size", 7)
     again = fin_qlora("plan", RECIPE, *STATED, "--gpus", 3, *pair, "--format", "json")
     assert again.code == 0, again.err
-    assert json.loads(again.out)["batch"]["accumulation"] == 3
+    assert json.loads(again.out)["batch"]["gradient_accumulation_steps"] == 3
 
 
 def test_no_row_is_longer_than_the_recipe_lets_it_be(fin_qlora):
