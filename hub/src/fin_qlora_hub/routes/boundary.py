@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fin_qlora_hub.routes.problems import problem
+from fin_qlora_hub.routes.receiving import drain
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.xet.shards import MAX_BYTES
 from fin_qlora_hub.xet.xorbs import MAX_BODY_BYTES
@@ -43,16 +44,18 @@ class Boundary:
         request_id = headers.get("x-amzn-trace-id") or headers.get("x-request-id") or ""
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = uuid.uuid4().hex
-        receive, send = self._limited(receive, path), _stamped(send, request_id)
+        send = _stamped(send, request_id)
         announced = headers.get("content-length", "0")
         too_long = len(announced) > _MAX_LENGTH_DIGITS
         if too_long or (announced.isdecimal() and int(announced) > self._limit(path)):
+            if headers.get("expect", "").lower() != "100-continue":
+                await drain(receive)
             response = problem(
                 413, "TooLarge", self._too_large(path), headers={"connection": "close"}
             )
             await response(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, self._limited(receive, path), send)
 
     def _route_path(self, scope: Scope) -> str:
         raw = scope.get("raw_path") or scope["path"].encode()
@@ -86,6 +89,8 @@ class Boundary:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._limit(path):
+                if message.get("more_body", False):
+                    await drain(receive)
                 raise HTTPException(413, self._too_large(path))
             return message
 

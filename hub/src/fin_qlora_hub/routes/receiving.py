@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from fastapi import Request
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
-from fin_qlora_hub.errors import BadRequestError, BusyError, HubError, TooLargeError
+from fin_qlora_hub.errors import BadRequestError, BusyError, HubError
 
 PIECE_BYTES = 1024 * 1024
 IDLE_SECONDS = 60
@@ -55,7 +57,7 @@ async def receive(request: Request, take: Callable[[bytes], object], *, executor
     stream = request.stream()
     loop = asyncio.get_running_loop()
     writing: asyncio.Future[object] | None = None
-    held, size = [], 0
+    held, size, arrived = [], 0, False
     end = loop.time() + IDLE_SECONDS
     try:
         async with asyncio.timeout_at(end) as patience:
@@ -70,6 +72,7 @@ async def receive(request: Request, take: Callable[[bytes], object], *, executor
                     await writing
                 writing = loop.run_in_executor(executor, take, b"".join(held))
                 held, size = [], 0
+        arrived = True
         if writing is not None:
             await writing
         if held:
@@ -82,7 +85,8 @@ async def receive(request: Request, take: Callable[[bytes], object], *, executor
             f"Nothing arrived for {IDLE_SECONDS} seconds, or too little: send it again."
         ) from None
     except HubError:
-        await _drain(stream)
+        if not arrived:
+            await drain(request.receive)
         raise
     finally:
         if writing is not None and not writing.done():
@@ -90,12 +94,17 @@ async def receive(request: Request, take: Callable[[bytes], object], *, executor
                 await asyncio.shield(writing)
 
 
-async def _drain(stream: AsyncIterator[bytes]) -> None:
-    # A client that still sends would see a broken connection instead of the reason.
+async def drain(receive: Receive) -> None:
+    """Read what a refused client still sends, up to a limit.
+
+    A connection closed on unread bytes is reset, and the client would see that instead of the
+    reason.
+    """
     left = DRAINED_BYTES
-    with suppress(ClientDisconnect, TimeoutError, RuntimeError, TooLargeError):
+    with suppress(TimeoutError, HTTPException):
         async with asyncio.timeout(IDLE_SECONDS):
-            async for chunk in stream:
-                left -= len(chunk)
-                if left < 0:
-                    break
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
