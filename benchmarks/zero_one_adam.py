@@ -26,8 +26,8 @@ from report import Row, report, table, write
 
 from fin_qlora.files import shipped
 from fin_qlora.training import FinSFTConfig
-from fin_qlora.training.one_bit import Layout
-from fin_qlora.training.zero_one_training import schedule
+from fin_qlora.training.optimizers.one_bit import Layout
+from fin_qlora.training.optimizers.zero_one_training import schedule
 
 RECIPE = "classification/tfns-tiny-4bit-r4"
 PROCESSES = 2

@@ -25,7 +25,7 @@ from transformers import TrainerCallback
 from fin_qlora import FinSFTConfig, FinSFTTrainer
 from fin_qlora.exits import run_guarded
 from fin_qlora.models.base import load_model, load_tokenizer
-from fin_qlora.training.checkpoints import resume_point, train
+from fin_qlora.training.running.checkpoints import resume_point, train
 
 base, out, told, place, at, deepspeed = sys.argv[1:]
 RANK = int(os.environ.get("RANK", "0"))

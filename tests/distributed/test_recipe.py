@@ -105,7 +105,7 @@ def test_several_tasks_on_two_processes_are_told_apart(
 
 def test_processes_that_do_not_find_one_another_are_refused(monkeypatch):
     from fin_qlora.errors import EnvironmentFault
-    from fin_qlora.training.processes import check_world
+    from fin_qlora.training.running.processes import check_world
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     check_world(2)

@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 
 from fin_qlora.errors import FinQloraError
-from fin_qlora.training.one_bit import Layout, OneBitAverage
-from fin_qlora.training.zero_one_adam import ZeroOneAdam
+from fin_qlora.training.optimizers.one_bit import Layout, OneBitAverage
+from fin_qlora.training.optimizers.zero_one_adam import ZeroOneAdam
 
 STEPS = 200
 FREEZE = 50

@@ -95,7 +95,7 @@ def test_a_full_disk(train, data, monkeypatch):
         (folder / "adapter_model.safetensors").write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("fin_qlora.training.adapter_folder.save_weights", full)
+    monkeypatch.setattr("fin_qlora.training.result.adapter_folder.save_weights", full)
     code, sentence, out = train(
         "--data_dir", data, "--max_steps", 1, "--per_device_train_batch_size", 2
     )

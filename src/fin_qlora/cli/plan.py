@@ -212,7 +212,7 @@ def _lengths(
         return Lengths.stated(median, p95, longest, rows=rows, answer=_ANSWER, source=source)
     from ..data.encode_cache import EncodedCache
     from ..models.tiny import TINY_ID
-    from ..training.preflight import run_preflight
+    from ..training.checks.preflight import run_preflight
 
     tokenizer, revision = _tokenizer(base)
     checked = run_preflight(

@@ -20,19 +20,25 @@ from ..models.lora import in_stored_precision, trainable_parameters
 from ..models.sharded import askable, keep_adapter_whole
 from ..tasks import Task
 from ..training import FinSFTConfig, FinSFTTrainer, XBRLMultiTaskCollator
-from ..training.adapter_folder import FinishedRun
-from ..training.checkpoints import ResumePoint, TrainingInterrupted, forget, resume_point, train
-from ..training.conditions import Conditions, check_conditions, check_settings
-from ..training.preflight import (
+from ..training.checks.conditions import Conditions, check_conditions, check_settings
+from ..training.checks.preflight import (
     Preflight,
     checkpoints_at_once,
     require_space,
     room_for,
     run_preflight,
 )
-from ..training.processes import check_world, use_cores
-from ..training.sharding import Sharding
-from ..training.trackers import check_trackers
+from ..training.checks.trackers import check_trackers
+from ..training.optimizers.sharding import Sharding
+from ..training.result.adapter_folder import FinishedRun
+from ..training.running.checkpoints import (
+    ResumePoint,
+    TrainingInterrupted,
+    forget,
+    resume_point,
+    train,
+)
+from ..training.running.processes import check_world, use_cores
 from .arguments import BaseArguments, RunArguments, parse
 from .configuration import configuration
 from .live import LiveLine

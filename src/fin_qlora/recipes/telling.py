@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..training.conditions import Conditions
-from ..training.preflight import Preflight
+from ..training.checks.conditions import Conditions
+from ..training.checks.preflight import Preflight
 
 
 def plan_lines(checked: Preflight, conditions: Conditions) -> list[str]:

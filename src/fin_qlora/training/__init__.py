@@ -6,7 +6,7 @@ quiet_environment()  # before anything below loads the libraries that read it
 
 from .collator import XBRLMultiTaskCollator
 from .config import FinSFTConfig
-from .recording import record_adapter
+from .result.recording import record_adapter
 from .trainer import FinSFTTrainer
 
 __all__ = ["FinSFTConfig", "FinSFTTrainer", "XBRLMultiTaskCollator", "record_adapter"]

@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import ContractError, DataError
 from ..prompts.contract import IGNORED, EncodedExample
-from .rows import with_boundary
-from .several_tasks import TASK, hint
+from .batches.several_tasks import TASK, hint
+from .checks.rows import with_boundary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

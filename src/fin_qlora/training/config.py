@@ -9,11 +9,11 @@ import torch
 from transformers import TrainingArguments
 
 from ..errors import UsageError
-from .batch_size import accumulation_for
+from .batches.batch_size import accumulation_for
+from .batches.several_tasks import parsed_weights
+from .batches.shares import check_rule
 from .launched import planned
-from .optimizer_settings import OptimizerSettings
-from .several_tasks import parsed_weights
-from .shares import check_rule
+from .optimizers.settings import OptimizerSettings
 
 
 @dataclass

@@ -25,12 +25,12 @@ from ..models.memory import (
     weight_memory,
     with_adapter,
 )
-from .batch_size import accumulation_for
-from .conditions import Batch
+from .batches.batch_size import accumulation_for
+from .checks.conditions import Batch
 from .evaluation_memory import EvaluationMemory, EvaluationSettings
-from .loss import token_figures
-from .predictions import inputs_as_they_are
-from .sharding import Sharding
+from .forward.loss import token_figures
+from .forward.predictions import inputs_as_they_are
+from .optimizers.sharding import Sharding
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -438,7 +438,7 @@ def zero_one_bytes(sizes: Sequence[int], *, processes: int) -> int:
     Seven float32 matrices (weights, gradient, momentum, variance and its root, what was moved, what
     is shown), the error of what is sent, and a share of the error of what is answered.
     """
-    from .one_bit import ROW
+    from .optimizers.one_bit import ROW
 
     rows = sum(math.ceil(size / ROW) for size in sizes)
     share = math.ceil(rows / processes)

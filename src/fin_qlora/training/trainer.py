@@ -15,8 +15,26 @@ from trl import SFTTrainer
 
 from ..evidence.cost import RunCost
 from ..models.base import keep_trainable
+from .batches.row_order import batches_of, check_order, mask_repeated, rows_once
+from .batches.sampling import GlobalBatches
+from .batches.several_tasks import (
+    check_collator,
+    check_packable,
+    check_tasks,
+    parsed_weights,
+    weights_by_id,
+)
+from .checks.rows import (
+    aligned,
+    check_template,
+    checked,
+    first_row,
+    holds_conversations,
+    is_text_pair,
+)
+from .checks.trackers import check_trackers
 from .config import FinSFTConfig
-from .loss import (
+from .forward.loss import (
     Tally,
     TokenFigures,
     refuse_weights,
@@ -26,20 +44,9 @@ from .loss import (
     with_an_answer,
     without_answers,
 )
-from .predictions import Predictor, inputs_as_they_are, split
-from .row_order import batches_of, check_order, mask_repeated, rows_once
-from .rows import aligned, check_template, checked, first_row, holds_conversations, is_text_pair
-from .run import Run
-from .sampling import GlobalBatches
-from .several_tasks import (
-    check_collator,
-    check_packable,
-    check_tasks,
-    parsed_weights,
-    weights_by_id,
-)
-from .trackers import check_trackers
-from .zero_one_training import ZeroOneTraining, settle_optimizer
+from .forward.predictions import Predictor, inputs_as_they_are, split
+from .optimizers.zero_one_training import ZeroOneTraining, settle_optimizer
+from .running.run import Run
 
 
 class FinSFTTrainer(ZeroOneTraining, SFTTrainer):

@@ -17,8 +17,8 @@ from fin_qlora.evaluation import evaluate_rows
 from fin_qlora.evidence.cost import ProcessCost, RunCost
 from fin_qlora.models.base import load_model
 from fin_qlora.models.lora import in_stored_precision
-from fin_qlora.training.adapter_folder import FinishedRun
-from fin_qlora.training.preflight import run_preflight
+from fin_qlora.training.checks.preflight import run_preflight
+from fin_qlora.training.result.adapter_folder import FinishedRun
 
 
 @pytest.fixture(scope="session")

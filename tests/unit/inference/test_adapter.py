@@ -16,7 +16,7 @@ from fin_qlora.errors import AdapterMismatchError, MissingFileError
 from fin_qlora.evidence import verify_files, write_manifest
 from fin_qlora.models.base import load_model
 from fin_qlora.models.lora import WEIGHTS
-from fin_qlora.training.adapter_folder import FinishedRun
+from fin_qlora.training.result.adapter_folder import FinishedRun
 
 TASK = tasks.get("tfns")
 ROWS = [("up", "1"), ("down", "0"), ("flat", "2"), ("higher", "1"), ("lower", "0"), ("same", "2")]

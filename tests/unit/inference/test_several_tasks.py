@@ -17,7 +17,7 @@ from fin_qlora.evidence import read_manifest, read_record, verify_files, write_m
 from fin_qlora.inference.adapter import replay_canaries
 from fin_qlora.models.lora import WEIGHTS
 from fin_qlora.publishing import card
-from fin_qlora.training.adapter_folder import FinishedRun
+from fin_qlora.training.result.adapter_folder import FinishedRun
 
 TAGS = {"cash": "us-gaap:Cash", "debt": "us-gaap:DebtCurrent"}
 MOODS = ("up", "1"), ("down", "0"), ("flat", "2")

@@ -7,7 +7,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
 
 from fin_qlora.files import shipped
-from fin_qlora.training.deepspeed import configuration
+from fin_qlora.training.optimizers.deepspeed import configuration
 
 PROFILES = sorted((shipped("recipes") / "accelerate").glob("*.yaml"))
 

@@ -147,8 +147,8 @@ def test_by_hand_in_a_loop_of_ones_own(tokenizer):
     """GlobalBatches and the collator make a plain DataLoader mix tasks by a rule."""
     from torch.utils.data import DataLoader
 
-    from fin_qlora.training.dealing import Cut
-    from fin_qlora.training.sampling import GlobalBatches
+    from fin_qlora.training.batches.dealing import Cut
+    from fin_qlora.training.batches.sampling import GlobalBatches
 
     rows = [TAG] * 12 + [VALUE] * 4
     batches = GlobalBatches(

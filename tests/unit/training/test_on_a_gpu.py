@@ -19,9 +19,9 @@ from random_base import random_base
 
 from fin_qlora.models.architecture import llama_31
 from fin_qlora.prompts.contract import IGNORED
-from fin_qlora.training import attention
-from fin_qlora.training.loss import token_figures
-from fin_qlora.training.predictions import Predictor
+from fin_qlora.training.forward import attention
+from fin_qlora.training.forward.loss import token_figures
+from fin_qlora.training.forward.predictions import Predictor
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="it needs a CUDA device")
 DEVICE = torch.device("cuda")

@@ -254,7 +254,7 @@ def test_zero_one_adams_state_is_what_is_planned():
     import torch.distributed as dist
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    from fin_qlora.training.zero_one_adam import ZeroOneAdam
+    from fin_qlora.training.optimizers.zero_one_adam import ZeroOneAdam
 
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=4)
     try:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from fin_qlora.errors import CheckpointMismatchError
-from fin_qlora.training.saving import NOTE
+from fin_qlora.training.running.saving import NOTE
 
 from .conftest import ROWS
 
@@ -167,7 +167,7 @@ def test_another_base_or_contract_is_refused(make, tmp_path, what):
     ],
 )
 def test_what_is_kept_on_each_process_fits_only_as_many(make, tmp_path, optimizer, sentence):
-    from fin_qlora.training.identity import require_same_run
+    from fin_qlora.training.running.identity import require_same_run
 
     make(**(RUN | {"max_steps": 1})).train()
     note = json.loads((tmp_path / "checkpoint-1" / NOTE).read_text("utf-8"))["identity"]

@@ -1,0 +1,1 @@
+"""What a finished run leaves: the adapter's folder and its canaries."""
