@@ -13,7 +13,7 @@ from fin_qlora.evidence import RECORD
 from fin_qlora.models.base import weights_digest
 from fin_qlora.training import record_adapter
 
-from .conftest import CONTRACT
+from ..conftest import CONTRACT
 
 UNSEEN = [
     {"text": f"Sales of unit {i} were flat", "label": CONTRACT.labels[i % 3]} for i in range(12)

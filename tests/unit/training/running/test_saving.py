@@ -179,7 +179,7 @@ def test_an_older_checkpoint_of_the_same_name_is_replaced_whole(make, tmp_path):
 def test_the_best_checkpoint_is_known_by_its_name_and_stays(make, tmp_path):
     from datasets import Dataset
 
-    from .conftest import CONTRACT, ROWS
+    from ..conftest import CONTRACT, ROWS
 
     trainer = make(
         **(EVERY_STEP | {"max_steps": 6}),
