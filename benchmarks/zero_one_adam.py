@@ -1,9 +1,10 @@
 """0/1 Adam against AdamW: the tiny TFNS recipe on two processes, its final loss and its traffic.
 
-    python benchmarks/zero_one_adam.py --data_dir DATA [--quick] [--json FILE] [--seed 42]
+    python benchmarks/zero_one_adam.py --data_dir DATA [--local_steps 1 2 4] [--quick] [--json FILE]
 
 Each side is one whole run of the recipe on two processes of this machine's CPU, on the same rows in
-the same order. Its final loss is the mean over the last tenth of the steps. Traffic is what one
+the same order; 0/1 Adam once for each number of steps that processes may go without averaging once
+the variance is frozen (1: they average after every step). Its final loss is the mean over the last tenth of the steps. Traffic is what one
 process sends: counted in the optimizer for 0/1 Adam, and for AdamW what averaging every gradient in
 float32 in a ring sends. The same for the adapter of Llama 3.1 8B at rank 4 is computed from its
 shapes.
@@ -52,15 +53,15 @@ class Side:
         return statistics.mean(loss for step, loss in self.losses if step > 0.9 * self.steps)
 
 
-def run(optimizer: str, *, data_dir: Path, seed: int, quick: bool) -> Side:
-    """Run the recipe once and return what it left."""
+def run(optimizer: str, *further: str, data_dir: Path, seed: int, quick: bool) -> Side:
+    """Run the recipe once, under further settings, and return what it left."""
     with tempfile.TemporaryDirectory() as output:
         command = [
             *(sys.executable, "-m", "accelerate.commands.launch", "--config_file"),
             str(shipped("recipes") / "accelerate" / "cpu-ddp-2.yaml"),
             *("-m", "fin_qlora.recipes.classification", "--config", RECIPE),
             *("--data_dir", str(data_dir), "--seed", str(seed), "--output_dir", output),
-            *("--optim", optimizer, "--use_cpu", "true", "--cpu_threads", "1"),
+            *("--optim", optimizer, *further, "--use_cpu", "true", "--cpu_threads", "1"),
             *("--logging_steps", "1", "--save_strategy", "epoch", "--save_total_limit", "1"),
             *(("--max_steps", "60", "--warmup_steps", "5") if quick else ()),
         ]
@@ -98,50 +99,48 @@ def main() -> None:
     """Measure, print the table and, where asked, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data_dir", type=Path, required=True, help="folder that holds tfns/")
+    parser.add_argument("--local_steps", type=int, nargs="+", default=[1, 2, 4], metavar="N")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--quick", action="store_true", help="60 steps only: proves it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
     arguments = parser.parse_args()
 
-    sides = {
-        name: run(name, data_dir=arguments.data_dir, seed=arguments.seed, quick=arguments.quick)
-        for name in ("adamw_torch", "zero_one_adam")
-    }
-    ours, adamw = sides["zero_one_adam"], sides["adamw_torch"]
-    numbers = ours.manifest["cost"]["trainable_parameters"]
+    same = {name: getattr(arguments, name) for name in ("data_dir", "seed", "quick")}
+    adamw = run("adamw_torch", **same)
+    numbers = adamw.manifest["cost"]["trainable_parameters"]
     step_bytes = 2 * (PROCESSES - 1) * 4 * numbers // PROCESSES
-    frozen = schedule(FinSFTConfig(optim="zero_one_adam"), ours.steps).var_freeze_step
-    # with the checkpoints, for which the weights are averaged in full
-    sent = [sum(both) for both in zip(ours.dense, ours.one_bit, strict=True)]
-    after = (sent[-1] - sent[frozen - 1]) / (ours.steps - frozen)
-
-    rows = []
-    for name, side in sides.items():
-        rows.append(Row(name, "final loss", "nats per token", round(side.final, 5)))
-        tuned = _scores(side.manifest)
-        rows += [Row(name, figure, "share of 1", round(tuned[figure], 4)) for figure in tuned]
-        rows.append(Row(name, "steps", "count", side.steps))
+    rows = [
+        *_quality("adamw_torch", adamw),
+        Row("adamw_torch", "sent by a process in the run", "bytes", step_bytes * adamw.steps),
+        Row("adamw_torch", "sent in a step", "bytes", step_bytes),
+    ]
+    ratios = {}
+    for most in arguments.local_steps:
+        side = f"zero_one_adam, averaging every {most} steps" if most > 1 else "zero_one_adam"
+        ours = run("zero_one_adam", "--zero_one_local_step_clipper", str(most), **same)
+        frozen = schedule(FinSFTConfig(optim="zero_one_adam"), ours.steps).var_freeze_step
+        # with the checkpoints, for which the weights are averaged in full
+        sent = [sum(both) for both in zip(ours.dense, ours.one_bit, strict=True)]
+        after = (sent[-1] - sent[frozen - 1]) / (ours.steps - frozen)
+        rows += [
+            *_quality(side, ours),
+            Row(side, "sent by a process in the run", "bytes", sent[-1]),
+            Row(side, "last refreshment of the variance", "step", frozen),
+            Row(side, "sent in a step after the freeze, mean", "bytes", round(after)),
+        ]
+        ratios |= {
+            f"{side}: final loss over AdamW's": round(ours.final / adamw.final, 4),
+            f"{side}: bytes after the freeze over AdamW's": round(after / step_bytes, 4),
+            f"{side}: bytes of the run over AdamW's": round(
+                sent[-1] / (step_bytes * adamw.steps), 4
+            ),
+        }
     large, bits = large_message(8)
     rows += [
-        Row("adamw_torch", "sent by a process in the run", "bytes", step_bytes * adamw.steps),
-        Row(
-            "zero_one_adam",
-            "sent by a process in the run",
-            "bytes",
-            sent[-1],
-        ),
-        Row("zero_one_adam", "last refreshment of the variance", "step", frozen),
-        Row("adamw_torch", "sent in a step", "bytes", step_bytes),
-        Row("zero_one_adam", "sent in a step after the freeze, mean", "bytes", round(after)),
         Row("adamw_torch", "8B r4, 8 processes: sent in a step (computed)", "bytes", large),
         Row("zero_one_adam", "8B r4, 8 processes: sent in an average (computed)", "bytes", bits),
     ]
-    ratios = {
-        "final loss over AdamW's": round(ours.final / adamw.final, 4),
-        "bytes after the freeze over AdamW's": round(after / step_bytes, 4),
-        "bytes of the run over AdamW's": round((sent[-1]) / (step_bytes * adamw.steps), 4),
-        "8B r4, 8 processes: bytes of an average over AdamW's": round(bits / large, 4),
-    }
+    ratios["8B r4, 8 processes: bytes of an average over AdamW's"] = round(bits / large, 4)
     print(table(rows))
     for figure, value in ratios.items():
         print(f"{figure}: {value}")
@@ -151,10 +150,23 @@ def main() -> None:
             "zero_one_adam", rows, packages=packages, seed=arguments.seed, ratios=ratios
         )
         finished["command"] = (
-            f"python benchmarks/zero_one_adam.py --data_dir DATA --seed {arguments.seed}"
+            f"python benchmarks/zero_one_adam.py --data_dir DATA --seed {arguments.seed} "
+            f"--local_steps {' '.join(map(str, arguments.local_steps))}"
             + (" --quick" if arguments.quick else "")
         )
         write(arguments.json, finished)
+
+
+def _quality(name: str, side: Side) -> list[Row]:
+    """Return the final loss of a side, and how its adapter scores on the test rows."""
+    return [
+        Row(name, "final loss", "nats per token", round(side.final, 5)),
+        *(
+            Row(name, figure, "share of 1", round(value, 4))
+            for figure, value in _scores(side.manifest).items()
+        ),
+        Row(name, "steps", "count", side.steps),
+    ]
 
 
 def _scores(manifest: dict[str, Any]) -> dict[str, float]:
