@@ -3,11 +3,11 @@
     python benchmarks/zero_one_adam.py --data_dir DATA [--local_steps 1 2 4] [--quick] [--json FILE]
 
 Each side is one whole run of the recipe on two processes of this machine's CPU, on the same rows in
-the same order; 0/1 Adam once for each number of steps that processes may go without averaging once
-the variance is frozen (1: they average after every step). Its final loss is the mean over the last tenth of the steps. Traffic is what one
-process sends: counted in the optimizer for 0/1 Adam, and for AdamW what averaging every gradient in
-float32 in a ring sends. The same for the adapter of Llama 3.1 8B at rank 4 is computed from its
-shapes.
+the same order; 0/1 Adam once for each number of steps that processes may go without averaging when
+the variance is frozen (1: they average after every step). The final loss is the mean over the last
+tenth of the steps. Traffic is what one process sends: counted in the optimizer for 0/1 Adam, and
+for AdamW what averaging every gradient in float32 in a ring sends. The same for the adapter of
+Llama 3.1 8B at rank 4 is computed from its shapes.
 """
 
 from __future__ import annotations
