@@ -210,6 +210,7 @@ def _lengths(
             source += f"; none above max_length, {max_length}"
         median, p95, longest = numbers
         return Lengths.stated(median, p95, longest, rows=rows, answer=_ANSWER, source=source)
+    from ..data.encode import shared_beginning
     from ..data.encode_cache import EncodedCache
     from ..models.tiny import TINY_ID
     from ..training.checks.preflight import run_preflight
@@ -238,6 +239,7 @@ def _lengths(
     return Lengths.of(
         [int(length) for one in checked.tasks for length in one.encoded.lengths],
         answers=sum(one.encoded.trained_tokens for one in checked.tasks),
+        shared=shared_beginning([one.encoded for one in checked.tasks]),
         source=source,
     )
 
@@ -324,9 +326,10 @@ def _replaced(made: Plan) -> str:
 
 def _work(made: Plan, report: dict[str, Any]) -> list[str]:
     found = made.lengths
+    alike = f", the first {found.shared:,} the same in all" if found.shared else ""
     lines = [
         f"rows of {found.median:,} (median), {found.p95:,} (95 %), {found.longest:,} (longest) "
-        f"tokens: {found.source}"
+        f"tokens{alike}: {found.source}"
     ]
     if found.rows:
         batch = made.batch

@@ -118,6 +118,20 @@ class EncodedRows:
         return self.columns[name].to_numpy()
 
 
+def shared_beginning(several: Sequence[EncodedRows]) -> int:
+    """Return how many tokens all rows of all sets begin with in common."""
+    lists = [one.columns["input_ids"].combine_chunks() for one in several if len(one.columns)]
+    if not lists:
+        return 0
+    most = min(int(one.lengths.min()) for one in several if len(one.columns))
+    first = lists[0].values.to_numpy()[:most]
+    for place in range(most):
+        for each in lists:
+            if (each.values.to_numpy()[each.offsets.to_numpy()[:-1] + place] != first[place]).any():
+                return place
+    return most
+
+
 def encode_rows(
     rows: Sequence[Row],
     *,

@@ -67,6 +67,7 @@ class Lengths:
         median, p95, longest: lengths at these places.
         tokens, pairs: the sum of all lengths, and of all pairs of a token and one that it sees.
         answers: trained tokens of all rows; ``answer`` of one row, rounded up.
+        shared: tokens that all rows begin with; none where that is not known.
         source: where they come from, for a person.
     """
 
@@ -78,10 +79,11 @@ class Lengths:
     pairs: int
     answers: int
     answer: int
+    shared: int = 0
     source: str
 
     @classmethod
-    def of(cls, lengths: Sequence[int], *, answers: int, source: str) -> Lengths:
+    def of(cls, lengths: Sequence[int], *, answers: int, source: str, shared: int = 0) -> Lengths:
         """Return the figures of encoded rows."""
         ordered = sorted(int(length) for length in lengths)
 
@@ -97,6 +99,7 @@ class Lengths:
             pairs=sum(length * (length + 1) // 2 for length in ordered),
             answers=answers,
             answer=math.ceil(answers / len(ordered)),
+            shared=shared,
             source=source,
         )
 
@@ -249,8 +252,8 @@ class Plan:
     ) -> StepMemory:
         """Return what the largest pass takes of a micro batch whose longest rows have ``length``.
 
-        Shorter rows fill a folded pass up to its limit, however long the longest one is. Rows that
-        begin alike take less: what they share is computed once, and is counted here for each.
+        Shorter rows fill a folded pass up to its limit, however long the longest one is. What all
+        rows begin with is computed once; what only some share is counted for each of them.
 
         Args:
             rows: rows of the micro batch; the settings' when None.
@@ -260,8 +263,10 @@ class Plan:
         recompute = self.training.activation_checkpointing if again is None else again
         limit = rows * length if self.limit is None else self.limit
         if self.folds:
-            tokens = max(length, min(rows * length, limit))
-            answers = min(rows, math.ceil(tokens / self.lengths.median))
+            shared = min(self.lengths.shared, length - 1, self.lengths.median - 1)
+            tokens = max(length, min(shared + rows * (length - shared), limit))
+            own = self.lengths.median - shared
+            answers = min(rows, math.ceil((tokens - shared) / own))
             return self._step(1, tokens, seen=length, answers=answers, recompute=bool(recompute))
         rows = max(min(rows, limit // length), 1)
         return self._step(rows, length, seen=None, answers=1, recompute=bool(recompute))

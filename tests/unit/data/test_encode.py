@@ -10,7 +10,7 @@ import pytest
 
 from fin_qlora import tasks
 from fin_qlora.data import encode
-from fin_qlora.data.encode import encode_rows
+from fin_qlora.data.encode import encode_rows, shared_beginning
 from fin_qlora.errors import (
     ContractError,
     EmptyDatasetError,
@@ -68,6 +68,21 @@ def test_training_columns_are_the_examples(tokenizer):
     )
     columns = fewer.training_columns()
     assert columns["labels"].to_pylist() == [example.labels for example in fewer.examples]
+
+
+def test_what_all_rows_begin_with_is_counted_in_tokens(tokenizer):
+    encoded = encode_rows(ROWS, contract=CONTRACT, tokenizer=tokenizer, max_length=None)
+    ids = [example.input_ids for example in encoded.examples]
+    shared = shared_beginning([encoded])
+    assert 0 < shared < min(map(len, ids))
+    assert len({tuple(one[:shared]) for one in ids}) == 1
+    assert len({tuple(one[: shared + 1]) for one in ids}) > 1
+    other = replace(CONTRACT, instruction="Another question altogether.")
+    both = [encoded, encode_rows(ROWS, contract=other, tokenizer=tokenizer, max_length=None)]
+    assert shared_beginning(both) < shared
+    alone = encode_rows(ROWS[:1], contract=CONTRACT, tokenizer=tokenizer, max_length=None)
+    assert shared_beginning([alone, alone]) == alone.longest
+    assert shared_beginning([]) == 0
 
 
 def test_a_row_over_the_limit_is_an_error_not_a_shorter_row(tokenizer):

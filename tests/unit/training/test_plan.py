@@ -101,6 +101,19 @@ def test_a_batch_of_many_tokens_takes_no_more_than_one_pass(plan):
     assert made.step(3000).peak > made.step(1000).peak
 
 
+def test_what_rows_begin_with_in_common_is_counted_once(plan):
+    def peak(shared: int, **changes) -> int:
+        found = dataclasses.replace(lengths(), shared=shared)
+        made = plan(found=found, per_device_train_batch_size=8, max_tokens_per_pass=None, **changes)
+        return made.step(60).peak
+
+    assert peak(0) > peak(40) > peak(59)
+    assert peak(40, share_prefix=False) == peak(0, share_prefix=False)
+    # 40 + 8 x 20 tokens are those of 200 rows of one
+    one = plan(per_device_train_batch_size=1, max_tokens_per_pass=None)
+    assert peak(40) == pytest.approx(one.step(200).peak, rel=0.05)
+
+
 @pytest.mark.parametrize("share_prefix", [True, False])
 def test_a_longer_tail_never_takes_less(plan, share_prefix):
     def total(longest: int) -> int:
