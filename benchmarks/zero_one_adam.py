@@ -114,7 +114,7 @@ def main() -> None:
         Row("adamw_torch", "sent by a process in the run", "bytes", step_bytes * adamw.steps),
         Row("adamw_torch", "sent in a step", "bytes", step_bytes),
     ]
-    ratios = {}
+    ratios: dict[str, float] = {}
     for most in arguments.local_steps:
         side = f"zero_one_adam, averaging every {most} steps" if most > 1 else "zero_one_adam"
         ours = run("zero_one_adam", "--zero_one_local_step_clipper", str(most), **same)
