@@ -91,7 +91,7 @@ def test_a_typo_in_a_recipe_through_accelerate(fin_qlora, tmp_path):
 
 
 def test_a_full_disk(train, data, monkeypatch):
-    def full(model, folder):
+    def full(model, folder, **_):
         (folder / "adapter_model.safetensors").write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 

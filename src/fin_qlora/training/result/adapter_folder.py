@@ -52,8 +52,9 @@ class FinishedRun:
         Every process of a run must call, since some hold only a part of the model; the one that
         ``writes`` does.
         """
+        state = stored_weights(self.model)  # FSDP shares out again what is told
         with askable(self.model):
-            state, record = stored_weights(self.model), self._record()
+            record = self._record()
         if not writes:
             return
         with directory_in_place(folder) as new:

@@ -58,8 +58,8 @@ def record_adapter(
     keep_adapter_whole(model)
     in_stored_precision(model)
     with trainer.run.together():
+        state = stored_weights(model)  # FSDP shares out again what is told
         with askable(model):
-            state = stored_weights(model)
             record = record_of(model, tokenizer, tasks, base=identity, quantization=quantization)
         if trainer.accelerator.is_main_process:
             with directory_in_place(Path(folder), known_by=RECORD) as new:
