@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..inference.generation import CACHE_BUDGET
-from ..inference.scoring import MASK_BUDGET
+from ..inference.scoring import MASK_BUDGET, TOKEN_BUDGET
 from ..models.activations import reading_memory
 from ..models.memory import cache_memory
 
@@ -93,11 +93,13 @@ class EvaluationSettings:
 
     def _scored(self, longest: int) -> tuple[int, int]:
         """Return the rows and their length of the pass with the most tokens."""
-        # up to that length all rows go at once; above it the masks let fewer of them
-        whole = min(longest, math.isqrt(MASK_BUDGET // self.batch_size))
+        # up to that length all rows go at once; above it the budgets let fewer of them
+        whole = min(
+            longest, math.isqrt(MASK_BUDGET // self.batch_size), TOKEN_BUDGET // self.batch_size
+        )
         passes = [
-            (max(min(self.batch_size, MASK_BUDGET // length**2), 1), length)
-            for length in (whole, longest)
+            (max(min(self.batch_size, MASK_BUDGET // length**2, TOKEN_BUDGET // length), 1), length)
+            for length in (max(whole, 1), longest)
         ]
         return max(passes, key=math.prod)
 

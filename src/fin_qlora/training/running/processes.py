@@ -1,39 +1,15 @@
-"""The processes of a launch: whether they found one another, agree, live, and the cores of each."""
+"""The processes of a launch: whether they found one another, agree, and the cores of each."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import platform
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...errors import EnvironmentFault, ProcessLostError
+from ...errors import EnvironmentFault
 from ...evidence.environment import cores, threads_asked
 
 if TYPE_CHECKING:
     import torch
-
-#: What gloo, NCCL and torch's own store say when another process has gone or does not answer.
-_GONE = (
-    "connection closed by peer",
-    "connection reset by peer",
-    "connection refused",
-    "broken pipe",
-    "remote process exited",
-    "socket timeout",
-    "timed out waiting",
-    "wait timeout",
-    "watchdog",
-    "connection was likely closed",
-    "recvbytes",
-    "sendbytes",
-)
-
-#: Seconds that the system may take to end a process whose connections are closed.
-_MOMENT = 2.0
 
 #: Set by ``accelerate launch`` for every process that it starts.
 _LAUNCHED = "ACCELERATE_MIXED_PRECISION"
@@ -90,79 +66,3 @@ def on_any_process(flags: torch.Tensor) -> list[bool]:
         flags = flags.to(torch.int32)
         torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
     return [bool(flag) for flag in flags.tolist()]
-
-
-@dataclass(frozen=True)
-class Peers:
-    """The processes of a run by rank: on which machine each is, and under which number."""
-
-    places: tuple[tuple[str, int], ...]
-
-    @classmethod
-    def of_this_run(cls) -> Peers:
-        """Ask all processes where they are; each of them must."""
-        from accelerate.utils import gather_object
-
-        found = gather_object([(platform.node(), os.getpid())])
-        return cls(tuple((machine, number) for machine, number in found))
-
-    def ended(self) -> list[int]:
-        """Return the ranks of this machine that have ended."""
-        here = platform.node()
-        return [
-            rank
-            for rank, (machine, number) in enumerate(self.places)
-            if machine == here and not _lives(number)
-        ]
-
-    @contextlib.contextmanager
-    def lost_is_an_error(self, *, timeout: float) -> Iterator[None]:
-        """Turn a broken connection to another process into a ProcessLostError that names it.
-
-        Args:
-            timeout: seconds that a process waits for the others, as the sentence tells them.
-        """
-        try:
-            yield
-        except Exception as error:
-            if len(self.places) == 1 or not _tells_of_a_lost_process(error):
-                raise
-            raise ProcessLostError(
-                self._what_happened(error, timeout),
-                fix="Look for its own last words above, and for the system's log when it was "
-                "killed for want of memory; then go on with --resume_from_checkpoint true.",
-            ) from error
-
-    def _what_happened(self, error: Exception, timeout: float) -> str:
-        ended = self._ended_by_now()
-        if ended:
-            named = ", ".join(f"{rank} (process {self.places[rank][1]})" for rank in ended)
-            return f"Rank {named} of {len(self.places)} has ended in the middle of the run."
-        if "timed out" in str(error).lower() or "timeout" in str(error).lower():
-            return f"Another process has not answered for {timeout:.0f} seconds (ddp_timeout)."
-        return "The connection to another process of the run is broken."
-
-    def _ended_by_now(self) -> list[int]:
-        """Return the ranks that have ended; the connection breaks a moment before one has."""
-        until = time.monotonic() + _MOMENT
-        while not (ended := self.ended()) and time.monotonic() < until:
-            time.sleep(0.05)
-        return ended
-
-
-def _tells_of_a_lost_process(error: Exception) -> bool:
-    import torch
-
-    if isinstance(error, torch.distributed.DistBackendError | torch.distributed.DistNetworkError):
-        return True
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in said for words in _GONE)
-
-
-def _lives(number: int) -> bool:
-    import psutil
-
-    try:
-        return bool(psutil.Process(number).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

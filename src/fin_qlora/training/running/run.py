@@ -12,16 +12,21 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from ...evidence.cost import NOTHING
+from ...models.peers import Peers
 from ..batches.data_digest import require_same_data
 from .checkpoints import Guard, ResumePoint, note_of, resume_point
 from .faults import StepWatch
 from .identity import identity_of, require_same_on_all, require_same_run
 from .metering import CostMeter
-from .processes import Peers
 from .saving import STAGING, clean, save_whole
 
 if TYPE_CHECKING:
     from ..trainer import FinSFTTrainer
+
+_LOST = (
+    "Look for its own last words above, and for the system's log when it was killed for want of "
+    "memory; then go on with --resume_from_checkpoint true."
+)
 
 
 class Run(TrainerCallback):
@@ -66,7 +71,7 @@ class Run(TrainerCallback):
         """Say which process was lost when the block's work on all of them breaks off."""
         if self._peers is None:
             self._peers = Peers.of_this_run()
-        with self._peers.lost_is_an_error(timeout=float(self._trainer.args.ddp_timeout)):
+        with self._peers.lost_is_an_error(timeout=float(self._trainer.args.ddp_timeout), fix=_LOST):
             yield
 
     def begin(self, start: ResumePoint | None) -> None:
