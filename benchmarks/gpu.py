@@ -1,4 +1,4 @@
-"""Training and memory of Llama 3.1 on one CUDA GPU: this trainer against plain TRL with liger.
+"""Training, inference and memory of Llama 3.1 on one CUDA GPU, and plain TRL with liger beside it.
 
     python benchmarks/gpu.py [--quick] [--json FILE] [--parts A,B] [--sides A,B] [--budget_s N]
                              [--commit ID] [--toy]
@@ -16,6 +16,8 @@ Parts:
   kernels, else its defaults, which recompute) and ``trl keeping`` (liger kernels, no
   checkpointing). --quick leaves out the last two. Without liger-kernel all run without, and TRL's
   side says so in its name.
+- ``inference``: labels of short news scored and written with the paper's adapter on 8B in 16, 8 and
+  4 bits, batches of 64; the ratios stand beside the paper's 0.1 s a row (gpu_inference.py).
 - ``table-1``: memory of the weights in 16, 8 and 4 bits, 8B and 70B, beside what arithmetic says.
 
 Examples and tokens (of whole rows, padding not counted) a second are medians over steps, the first
@@ -50,6 +52,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gpu_inference
 from report import Row, report, table, write
 
 if TYPE_CHECKING:
@@ -106,7 +109,8 @@ TABLE_1: tuple[tuple[str, Quantization], ...] = (
     ("70b", "4bit"),
     ("70b", "none"),
 )
-PARTS = (*TRAINING, "table-1")
+INFERENCE = "inference"
+PARTS = (*TRAINING, INFERENCE, "table-1")
 STEPS, PLANNED, ARITHMETIC = "steps measured", "peak memory, planned", "weights, by arithmetic"
 PEAK, UTILISATION = "peak memory", "model-FLOPs utilisation"
 WITHOUT = " (without liger kernels)"
@@ -471,11 +475,35 @@ def run_table_1(*, toy: bool, seconds: float) -> Iterator[Row | Reason]:
         yield Row(name, "weights, reserved", "GiB", reserved)
 
 
+# ---------------------------------------------------------------------------------- the questions
+
+
+def run_inference(side: str, *, toy: bool, seconds: float) -> Iterator[Row | Reason]:
+    """Make the base, ask it, and yield what was measured of each kind of question."""
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for found in gpu_inference.run(
+        side,
+        config=shape("8b", toy=toy),
+        adapter=adapter_of(8 if side == "8bit" else 4),
+        device=device,
+        toy=toy,
+        seconds=seconds,
+    ):
+        if isinstance(found, Row):
+            yield found
+        else:
+            yield Reason(f"{gpu_inference.name_of(side)}, {found.kind}", found.why)
+
+
 # ------------------------------------------------------------------------------------ all of them
 
 
 def sides_of(part: str, sides: Sequence[str]) -> Sequence[str]:
     """Return the sides that a part has."""
+    if part == INFERENCE:
+        return gpu_inference.SIDES
     return sides if part in TRAINING else ("weights",)
 
 
@@ -487,6 +515,8 @@ def unmeasured(part: str, side: str) -> list[Row]:
             for kind in TRAINING[part].batch
             for figure in figures_of(side)
         ]
+    if part == INFERENCE:
+        return gpu_inference.unmeasured(side)
     return [
         Row(f"{part}, {size} {quantization}", f"weights, {kind}", "GiB", None)
         for size, quantization in TABLE_1
@@ -549,7 +579,7 @@ def compared(rows: Sequence[Row]) -> dict[str, float]:
                     if one and two:
                         name = f"{part}, {kind}: {figure}, {ours} over {theirs}"
                         ratios[name] = round(one / two, 3)
-    return ratios
+    return ratios | gpu_inference.compared(list(rows))
 
 
 class Book:
@@ -624,11 +654,14 @@ def child(part: str, side: str, arguments: argparse.Namespace) -> None:
     from fin_qlora.offline import quiet_environment
 
     quiet_environment()
-    found = (
-        run_side(part, side, quick=arguments.quick, toy=arguments.toy, seconds=arguments.budget_s)
-        if part in TRAINING
-        else run_table_1(toy=arguments.toy, seconds=arguments.budget_s)
-    )
+    toy, seconds = arguments.toy, arguments.budget_s
+    found: Iterator[Row | Reason]
+    if part in TRAINING:
+        found = run_side(part, side, quick=arguments.quick, toy=toy, seconds=seconds)
+    elif part == INFERENCE:
+        found = run_inference(side, toy=toy, seconds=seconds)
+    else:
+        found = run_table_1(toy=toy, seconds=seconds)
     for row in found:
         print(json.dumps(asdict(row)), flush=True)
 

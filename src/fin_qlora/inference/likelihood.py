@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import TruncatedAnswerError
+from .faults import check_finite
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,7 +26,8 @@ def mean_log_likelihood(
 ) -> float:
     """Return the natural log-likelihood of an answer, mean over its tokens and the end token.
 
-    Raises TruncatedAnswerError when prompt and answer are longer than the model reads.
+    Raises TruncatedAnswerError when prompt and answer are longer than the model reads, and
+    NotFiniteError when the model answers NaN.
     """
     causal = model.get_base_model() if hasattr(model, "peft_config") else model
     prompt, spoken = contract.prompt(tokenizer, row), contract.answer(tokenizer, answer)
@@ -45,4 +47,6 @@ def mean_log_likelihood(
     finally:
         model.train(training)
     wanted = torch.tensor(spoken, device=logits.device)
-    return float(logits.float().log_softmax(-1).gather(-1, wanted[:, None]).mean())
+    mean = logits.float().log_softmax(-1).gather(-1, wanted[:, None]).mean()
+    check_finite(mean, model=model)
+    return float(mean)

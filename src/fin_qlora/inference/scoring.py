@@ -6,30 +6,26 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ..errors import TruncatedAnswerError, UsageError
-from .batches import Progress, by_length
+from .batches import Keep, Mine, Progress, by_length, collected
+from .beginning import shared_beginning
+from .faults import check_finite
+from .labels.layout import LabelBatch
+from .labels.tree import LabelTree
+from .probabilities import probabilities
+from .whole import Whole, passes_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ..prompts import PromptContract
 
-#: Most places in the attention masks of one batch (rows x width x width); 8 bytes each at most.
+#: Most places in the attention masks of one batch (rows x queries x keys); 8 bytes each at most.
 MASK_BUDGET = 32 * 1024 * 1024
-
-#: Settings by which some architectures scale or cap their logits after the head.
-_LOGIT_SETTINGS = (
-    "final_logit_softcapping",
-    "lm_head_multiplier",
-    "logit_scale",
-    "logits_scaling",
-    "output_multiplier",
-)
+#: Most tokens in one pass, padding included; on a processor, whose caches are small, fewer.
+TOKEN_BUDGET, CPU_TOKEN_BUDGET = 16 * 1024, 1024
 
 
-@torch.no_grad()
 def score_labels(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
@@ -38,17 +34,63 @@ def score_labels(
     *,
     batch_size: int = 32,
     progress: Progress | None = None,
+    keep: Keep | None = None,
+    mine: Mine | None = None,
 ) -> list[dict[str, float]]:
     """Return, for each input in order, the probability of each label among the labels.
 
-    The prompt is read once; the labels stand side by side behind it under a mask that hides them
-    from one another, and the head runs only where an answer token is predicted. A label's score is
-    the likelihood of all its tokens and the end token, so a label that begins another one is no
-    problem.
+    Arguments and errors are those of ``label_log_likelihoods``.
+    """
+
+    def kept(rows: Sequence[int], found: Sequence[dict[str, float]]) -> None:
+        if keep is not None:
+            keep(rows, [probabilities(one) for one in found])
+
+    found = label_log_likelihoods(
+        model,
+        tokenizer,
+        contract,
+        inputs,
+        batch_size=batch_size,
+        progress=progress,
+        keep=kept,
+        mine=mine,
+    )
+    return [one and probabilities(one) for one in found]
+
+
+def label_log_likelihoods(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    contract: PromptContract,
+    inputs: Sequence[Mapping[str, Any] | str],
+    *,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+    keep: Keep | None = None,
+    mine: Mine | None = None,
+) -> list[dict[str, float]]:
+    """Return, for each input in order, the natural log-likelihood of each label.
+
+    It is the sum over the label's tokens and the end token, so a label that begins another one is
+    no problem. What all prompts begin with is read once. The rest of each prompt is read once
+    too, with the labels behind it side by side under a mask that hides them from one another, and
+    the head runs only where an answer token is predicted. Where an architecture cannot do that,
+    each label is read on its own; the numbers are the same but for the rounding.
 
     Args:
-        batch_size: rows in one forward pass; rows are grouped by length, none is left out.
+        model: with or without PEFT's layers, or one in stages.
+        batch_size: rows in one forward pass at most; rows are grouped by length, none is left out.
         progress: called with the number of rows done after each batch.
+        keep: called with the indices of a batch's rows, and what came out, after each batch.
+        mine: which batches are asked here; results of rows of others are None. Beginning and
+            batches are those of all inputs, so numbers do not depend on it.
+
+    Raises:
+        UsageError: the answers are free.
+        TruncatedAnswerError: a prompt leaves no room for the labels.
+        MemoryShortError: a batch does not fit; ``keep`` has had those before it.
+        NotFiniteError: the model answers NaN.
     """
     if not contract.labels:
         raise UsageError(
@@ -58,37 +100,52 @@ def score_labels(
         )
     answers = contract.answers(tokenizer, contract.labels)
     prompts = contract.prompts(tokenizer, inputs)
-    scores: dict[int, dict[str, float]] = {}
-    causal = model.get_base_model() if hasattr(model, "peft_config") else model
-    _check_model(causal)
-    _check_lengths(prompts, answers, causal.config.max_position_embeddings)
-    added = sum(len(answer) - 1 for answer in answers)
-    training = model.training
-    model.eval()
-    try:
-        with _masked_attention(causal):
-            widths = [len(prompt) + added for prompt in prompts]
-            for rows in by_length(widths, batch_size=batch_size, fits=_fits):
-                batch = _batch([prompts[i] for i in rows], answers)
-                totals = _log_likelihoods(causal, batch, answers)
-                for i, row in zip(rows, totals.softmax(-1).tolist(), strict=True):
-                    scores[i] = dict(zip(contract.labels, row, strict=True))
-                if progress is not None:
-                    progress(len(scores))
-    finally:
-        model.train(training)
-    return [scores[i] for i in range(len(inputs))]
+    passes = passes_of(model)
+    _check_lengths(prompts, answers, passes.config.max_position_embeddings)
+    longest = max(map(len, prompts), default=0) + max(map(len, answers))
+    tree = LabelTree.of(answers)
+    apart: Whole | None = None
+    if isinstance(passes, Whole) and not passes.takes_trees(longest=longest):
+        apart = passes
+    beginning = [] if apart else shared_beginning(prompts)
+    begun = len(beginning)
+    own = [prompt[begun:] for prompt in prompts]
+    budget = TOKEN_BUDGET
+    if isinstance(passes, Whole) and passes.device.type == "cpu":
+        budget = min(budget, CPU_TOKEN_BUDGET)
+    batches = list(
+        by_length(
+            [len(prompt) + tree.nodes for prompt in own],
+            batch_size=batch_size,
+            fits=lambda rows, width: (
+                rows * width <= budget and rows * width * (begun + width) <= MASK_BUDGET
+            ),
+            mine=mine,
+        )
+    )
+    asked = ([own[row] for row in rows] for rows in batches)
+    if apart:
+        totals = apart.totals_apart(asked, answers=answers)
+    else:
+        laid_out = (LabelBatch.of(rows, tree, beginning=begun) for rows in asked)
+        totals = passes.totals(laid_out, tree=tree, beginning=beginning)
 
+    def found() -> Iterator[list[dict[str, float]]]:
+        for rows, batch in zip(batches, totals, strict=True):
+            broken = (~batch.isfinite()).any(1).nonzero()
+            if len(broken):
+                place = f"Input {rows[int(broken[0])] + 1}"
+                check_finite(batch, model=model, place=place)
+            yield [dict(zip(contract.labels, numbers, strict=True)) for numbers in batch.tolist()]
 
-def _check_model(causal: Any) -> None:
-    """Refuse a model that does more to its logits than the head: its scores would be wrong."""
-    for setting in _LOGIT_SETTINGS:
-        if getattr(causal.config, setting, None) not in (None, 1, 1.0):
-            raise UsageError(
-                f"The base model '{causal.config.model_type}' changes its logits by '{setting}', "
-                "which label scoring does not know.",
-                fix="Use a Llama-like base.",
-            )
+    with contextlib.closing(totals):
+        return collected(
+            batches,
+            found(),
+            widths=[len(prompt) for prompt in prompts],
+            keep=keep,
+            progress=progress,
+        )
 
 
 def _check_lengths(prompts: list[list[int]], answers: list[list[int]], limit: int) -> None:
@@ -100,87 +157,3 @@ def _check_lengths(prompts: list[list[int]], answers: list[list[int]], limit: in
                 f"at most {room}.",
                 fix="Shorten the text.",
             )
-
-
-def _fits(rows: int, width: int) -> bool:
-    return rows * width**2 <= MASK_BUDGET
-
-
-def _batch(prompts: list[list[int]], answers: list[list[int]]) -> dict[str, torch.Tensor]:
-    """Lay out ``[prompt, padding, answer 1, answer 2, …]``, each answer without its last token.
-
-    Returns input_ids and position_ids of shape (rows, width) and ``allowed`` of shape
-    (rows, width, width), true where the query (second axis) may read the key (third axis).
-    """
-    rows, longest = len(prompts), max(map(len, prompts))
-    inner = [token for answer in answers for token in answer[:-1]]
-    # the prompt is segment -1, padding segment -2, the answers segments 0, 1, …
-    segments = [s for s, answer in enumerate(answers) for _ in answer[:-1]]
-    offsets = [k for answer in answers for k in range(len(answer) - 1)]
-    width = longest + len(inner)
-    ids = torch.zeros(rows, width, dtype=torch.long)
-    positions = torch.zeros(rows, width, dtype=torch.long)
-    segment = torch.full((rows, width), -2, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        length = len(prompt)
-        ids[row, :length] = torch.tensor(prompt)
-        positions[row, :length] = torch.arange(length)
-        segment[row, :length] = -1
-        ids[row, longest:] = torch.tensor(inner, dtype=torch.long)
-        positions[row, longest:] = length + torch.tensor(offsets, dtype=torch.long)
-        segment[row, longest:] = torch.tensor(segments, dtype=torch.long)
-    column = torch.arange(width)
-    before = column[None, :, None] >= column[None, None, :]
-    same = segment[:, :, None] == segment[:, None, :]
-    prompt_key = segment[:, None, :] == -1
-    itself = torch.eye(width, dtype=torch.bool)[None]  # padding reads itself: no empty softmax
-    allowed = (before & (same | prompt_key) & (segment[:, None, :] != -2)) | itself
-    return {
-        "input_ids": ids,
-        "position_ids": positions,
-        "allowed": allowed,
-        "last": torch.tensor([len(prompt) - 1 for prompt in prompts]),
-    }
-
-
-def _log_likelihoods(
-    causal: Any, batch: dict[str, torch.Tensor], answers: list[list[int]]
-) -> torch.Tensor:
-    """Return the summed log-probability of each answer, shape (rows, answers), float32."""
-    device, dtype = causal.get_input_embeddings().weight.device, causal.dtype
-    blocked = torch.zeros(batch["allowed"].shape, dtype=dtype)
-    blocked.masked_fill_(~batch["allowed"], torch.finfo(dtype).min)
-    hidden = causal.base_model(
-        input_ids=batch["input_ids"].to(device),
-        attention_mask=blocked[:, None].to(device),
-        position_ids=batch["position_ids"].to(device),
-        use_cache=False,
-    ).last_hidden_state
-    rows = torch.arange(hidden.shape[0], device=hidden.device)
-    last = hidden[rows, batch["last"].to(hidden.device)]
-    inner = sum(len(answer) - 1 for answer in answers)
-    states = torch.cat([last[:, None], hidden[:, hidden.shape[1] - inner :]], dim=1)
-    head = causal.get_output_embeddings()
-    logits = head(states.to(head.weight.dtype)).float().log_softmax(-1)
-    totals, column = [], 1
-    for answer in answers:
-        total = logits[:, 0, answer[0]]
-        for token in answer[1:]:
-            total = total + logits[:, column, token]
-            column += 1
-        totals.append(total)
-    return torch.stack(totals, dim=1).cpu()
-
-
-@contextlib.contextmanager
-def _masked_attention(causal: Any) -> Iterator[None]:
-    """Run under an attention that takes a mask of our own; flash attention does not."""
-    used = causal.config._attn_implementation
-    if used in ("sdpa", "eager"):
-        yield
-        return
-    causal.set_attn_implementation("sdpa")
-    try:
-        yield
-    finally:
-        causal.set_attn_implementation(used)
