@@ -2,6 +2,7 @@
 
 FinQloraError                     exit code 1
 ├── FindingsError              1  a check found something: the report says what
+│   └── MergeDriftError        1  a merged model does not answer as its adapter does
 ├── UsageError                 2  the command, flag or recipe is not right
 │   └── UnknownNameError       2  ... and a name close to it exists
 ├── DataError                  3  rows, labels or files are not what the task expects
@@ -11,7 +12,9 @@ FinQloraError                     exit code 1
 │   ├── TruncatedAnswerError   3  a row is longer than the model may read
 │   ├── ContractError          3  the prompt cannot be built without ambiguity
 │   ├── AdapterMismatchError   3  the adapter does not belong to this base, or does nothing
+│   ├── RemoteCodeError        3  the model would run code of its own
 │   ├── CheckpointMismatchError 3 the checkpoint was left by another run than this one
+│   ├── NotFiniteError         3  a model answers NaN or infinity
 │   ├── DivergedError          3  the loss or its gradient is no number any more, or far too large
 │   └── UntrainedAdapterError  3  training changed no weight
 ├── EnvironmentFault           4  this machine cannot do it
@@ -53,6 +56,10 @@ class FinQloraError(Exception):
 
 class FindingsError(FinQloraError):
     """A check ran to its end and found something wrong."""
+
+
+class MergeDriftError(FindingsError):
+    """A merged model answers otherwise than base and adapter do."""
 
 
 class UsageError(FinQloraError):
@@ -105,6 +112,14 @@ class ContractError(DataError):
 
 class AdapterMismatchError(DataError):
     """The adapter does not belong to this base, to this contract, or does nothing."""
+
+
+class NotFiniteError(DataError):
+    """A weight or a logit is NaN or infinite: there is no answer in it."""
+
+
+class RemoteCodeError(DataError):
+    """A base or an adapter names code of its own to be run."""
 
 
 class CheckpointMismatchError(DataError):

@@ -4,7 +4,9 @@ from ..offline import quiet_environment
 
 quiet_environment()  # before anything below loads the libraries that read it
 
-from .adapter import Adapter, Prediction, load_adapter
+from .adapter import Adapter
 from .generation import Generated
+from .loading import load_adapter
+from .prediction import Prediction
 
 __all__ = ["Adapter", "Generated", "Prediction", "load_adapter"]

@@ -1,83 +1,82 @@
-"""Loading an adapter so that it is the one that was trained, on the base it was trained on."""
+"""An adapter on its base, alone or with others: asked row by row for the task that each names."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ..errors import AdapterMismatchError, UnknownNameError, UsageError
-from ..evidence import MANIFEST, RECORD, read_record, tasks_by_name, verify_files
-from ..models.base import BaseIdentity, Quantization, load_model, load_tokenizer, locate_base
-from ..models.lora import check_loaded
-from ..models.repository import fetch
-from ..prompts import PromptContract
+from ..errors import AdapterMismatchError, UsageError
+from ..models.base import BaseIdentity, Quantization
+from .adapter_attached import AttachedAdapter, attach_adapter
+from .adapter_folder import Verify, read_adapter
+from .adapter_roster import Roster, Route
+from .asking import Inputs, ask_rows, ask_stream
 from .batches import Progress
-from .generation import Generated, generate_answers
-from .likelihood import mean_log_likelihood
-from .scoring import score_labels
+from .calibration import Calibration
+from .generation import Generated
+from .prediction import Prediction
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
-#: Largest difference of a canary's probability that still counts as the same adapter. Another
-#: processor or kernel moves a bfloat16 model's probabilities by less than this.
-CANARY_TOLERANCE = 0.05
-
-#: The same for the mean log-likelihood of a free answer, in nats a token.
-LIKELIHOOD_TOLERANCE = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """The label of one input, its probability among the labels, and that of every label."""
-
-    label: str
-    score: float
-    scores: dict[str, float]
+    from ..prompts import PromptContract
 
 
 class Adapter:
     """A trained adapter on its base, with the prompts that it was trained with.
 
+    Others that were trained on the same base can be added to it; the base is in memory once.
+
     Attributes:
-        model: the PEFT model.
-        tokenizer: the tokenizer that travels with the adapter.
-        tasks: name of each task that it was trained for -> how an input becomes a prompt.
         base: identity of the base model.
         quantization: how the base was loaded.
-        revision: commit of the adapter's repository, or None for a local folder.
     """
 
     def __init__(
         self,
+        first: AttachedAdapter,
         *,
-        model: PeftModel,
-        tokenizer: PreTrainedTokenizerBase,
-        tasks: Mapping[str, PromptContract],
         base: BaseIdentity,
-        quantization: Quantization = "none",
-        revision: str | None = None,
+        base_folder: Path,
+        quantization: Quantization,
     ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self.tasks = dict(tasks)
         self.base = base
         self.quantization: Quantization = quantization
-        self.revision = revision
+        self._base_folder = base_folder
+        self._made = 1
+        self._roster = Roster(first)
+
+    @property
+    def model(self) -> PeftModel:
+        """Return the PEFT model; of several adapters, the one last asked or added is active."""
+        return self._roster.first.model
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Return the tokenizer that travels with the adapter (of several, the first one's)."""
+        return self._roster.first.tokenizer
+
+    @property
+    def revision(self) -> str | None:
+        """Return the commit of the adapter's repository, or None for a local folder."""
+        return self._roster.first.commit
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Return the names of the adapters that are on the base."""
+        return self._roster.names
+
+    @property
+    def tasks(self) -> dict[str, PromptContract]:
+        """Return the name of each task that can be asked for -> how an input becomes a prompt."""
+        return self._roster.tasks
 
     @property
     def task(self) -> str:
         """Return the name of the task. Raises UsageError when there are several."""
-        if len(self.tasks) > 1:
-            raise UsageError(
-                f"The adapter has several tasks: {', '.join(self.tasks)}.",
-                fix="Say which one, by task= or --task.",
-            )
-        return next(iter(self.tasks))
+        return self._roster.only_task()
 
     @property
     def contract(self) -> PromptContract:
@@ -86,10 +85,11 @@ class Adapter:
 
     def predict(
         self,
-        inputs: Iterable[Mapping[str, Any] | str] | str,
+        inputs: Inputs,
         *,
         task: str | None = None,
         batch_size: int = 32,
+        abstain_below: float | None = None,
         progress: Progress | None = None,
     ) -> list[Prediction]:
         """Return one prediction for each input, in order.
@@ -98,19 +98,72 @@ class Adapter:
         which is taken as the whole input. Every label is scored; nothing is generated or parsed.
 
         Args:
+            inputs: all that can be iterated over.
             task: the task that is asked. Without it a row says so in its field ``task``, unless
-                the adapter has only one.
+                there is only one.
+            batch_size: rows in one forward pass at most.
+            abstain_below: a row whose likeliest label is less probable than this gets none.
+            progress: called with the number of rows done after each batch.
 
         Raises:
             UsageError: it is not said which of several tasks is asked, there is no such one, or
                 its answers are free.
+            TruncatedAnswerError: an input leaves no room for its answer.
+            MemoryShortError: a batch does not fit.
         """
-        scored = self._ask(score_labels, inputs, task=task, batch_size=batch_size, move=progress)
-        return [_prediction(scores) for scores in scored]
+        _check_threshold(abstain_below)
+        rows = [inputs] if isinstance(inputs, str) else list(inputs)
+        scored = ask_rows(
+            "score", rows, self._routed(rows, task), batch_size=batch_size, progress=progress
+        )
+        return [
+            Prediction.of(found, calibration=self._calibration(row, task), below=abstain_below)
+            for row, found in zip(rows, scored, strict=True)
+        ]
+
+    def stream(
+        self,
+        inputs: Inputs,
+        *,
+        task: str | None = None,
+        batch_size: int = 32,
+        abstain_below: float | None = None,
+    ) -> Iterator[Prediction]:
+        """Yield one prediction for each input, in order, while the inputs are still being read.
+
+        Only some batches of rows are in memory at a time, the first ones a single batch, so that
+        answers begin to come at once. When a row fails, those before it that are done are yielded
+        before the error is raised. Arguments and errors are those of ``predict``.
+        """
+        _check_threshold(abstain_below)
+        for row, found in ask_stream(
+            "score", inputs, lambda rows: self._routed(rows, task), batch_size=batch_size
+        ):
+            yield Prediction.of(
+                found, calibration=self._calibration(row, task), below=abstain_below
+            )
+
+    def score(
+        self,
+        inputs: Inputs,
+        *,
+        task: str | None = None,
+        batch_size: int = 32,
+        progress: Progress | None = None,
+    ) -> list[dict[str, float]]:
+        """Return, for each input in order, the natural log-likelihood of every label.
+
+        It is summed over the label's tokens and the end token, and not calibrated. Arguments and
+        errors are those of ``predict``.
+        """
+        rows = [inputs] if isinstance(inputs, str) else list(inputs)
+        return ask_rows(
+            "score", rows, self._routed(rows, task), batch_size=batch_size, progress=progress
+        )
 
     def generate(
         self,
-        inputs: Iterable[Mapping[str, Any] | str] | str,
+        inputs: Inputs,
         *,
         task: str | None = None,
         batch_size: int = 32,
@@ -118,207 +171,105 @@ class Adapter:
     ) -> list[Generated]:
         """Return what the adapter writes for each input, in order: its likeliest words, unread.
 
-        It is for tasks whose answers are free, and works for labels as well. Inputs and ``task``
+        It is for tasks whose answers are free, and works for labels as well. Arguments and errors
         are those of ``predict``.
+        """
+        rows = [inputs] if isinstance(inputs, str) else list(inputs)
+        return ask_rows(
+            "generate", rows, self._routed(rows, task), batch_size=batch_size, progress=progress
+        )
+
+    def add(
+        self,
+        reference: str | Path,
+        name: str | None = None,
+        *,
+        revision: str | None = None,
+        verify: Verify = True,
+    ) -> None:
+        """Put another adapter beside those that are on the base; it is asked by its own tasks.
+
+        The base is not loaded again. What ``load_adapter`` checks is checked here too, and a
+        refused adapter is taken off again.
+
+        Args:
+            reference: ``org/name`` or a folder.
+            name: puts ``name/`` before its tasks' names, for where another adapter has the same.
+                It is also what ``remove`` takes; without it that is the last part of
+                ``reference``.
+            revision: branch, tag or commit of its repository.
 
         Raises:
-            UsageError: it is not said which of several tasks is asked, or there is no such one.
-            TruncatedAnswerError: an input leaves no room for its answer.
+            UsageError: an adapter has that name already, or a task has.
+            AdapterMismatchError: it was trained on another base, or on one quantised otherwise;
+                or whatever ``load_adapter`` refuses.
         """
-        return self._ask(generate_answers, inputs, task=task, batch_size=batch_size, move=progress)
-
-    def _ask(
-        self,
-        ask: Callable[..., list[Any]],
-        inputs: Iterable[Mapping[str, Any] | str] | str,
-        *,
-        task: str | None,
-        batch_size: int,
-        move: Progress | None,
-    ) -> list[Any]:
-        """Ask the rows of each task with its own prompt; return the results in their order."""
-        rows = [inputs] if isinstance(inputs, str) else list(inputs)
-        places: dict[str, list[int]] = {}
-        for place, row in enumerate(rows):
-            places.setdefault(self.task_of(row, task=task), []).append(place)
-        results: dict[int, Any] = {}
-        for name, mine in places.items():
-            before = len(results)
-            found = ask(
-                self.model,
-                self.tokenizer,
-                self.tasks[name],
-                [rows[place] for place in mine],
-                batch_size=batch_size,
-                progress=(lambda done, before=before: move(before + done)) if move else None,
+        called, prefix = name or Path(reference).name, f"{name}/" if name else ""
+        source = read_adapter(
+            reference, revision=revision, on=(self._base_folder, self.base), verify=verify
+        )
+        if source.trained_in != self.quantization:
+            raise AdapterMismatchError(
+                f"'{reference}' was trained on its base in '{source.trained_in}', and this one is "
+                f"in '{self.quantization}'.",
+                fix="Load it on a base of its own, by load_adapter.",
             )
-            results.update(zip(mine, found, strict=True))
-        return [results[place] for place in range(len(rows))]
+        self._roster.check_free(called, source.tasks, prefix=prefix)
+        attached = attach_adapter(
+            self.model,
+            source,
+            name=called,
+            slot=f"added_{self._made}",
+            quantization=self.quantization,
+            verify=verify,
+        )
+        self._made += 1
+        self._roster.add(attached, prefix=prefix)
+
+    def remove(self, name: str) -> None:
+        """Take an adapter off the base, and give its memory back.
+
+        Raises UsageError when there is none of that name, or it is the only one.
+        """
+        going = self._roster.remove(name)
+        self._roster.first.activate()
+        self.model.delete_adapter(going.slot)
+
+    def activate(self, task: str) -> None:
+        """Let ``model`` answer as the adapter of that task does. Raises UsageError: no such."""
+        self._roster.route({}, task)[0].activate()
+
+    def calibrate(self, calibration: Calibration | None, *, task: str | None = None) -> None:
+        """Turn a task's log-likelihoods into probabilities by what was fitted; None: as they are.
+
+        It must not have been fitted on rows that are then judged by it.
+        """
+        one, own = self._roster.route({}, task)
+        one.calibrations.pop(own, None)
+        if calibration is not None:
+            one.calibrations[own] = calibration
 
     def task_of(self, row: Mapping[str, Any] | str, *, task: str | None = None) -> str:
         """Return the name of the task that a row is asked for: ``task``, or what the row says.
 
         Raises UsageError when neither says which of several tasks it is, or there is no such one.
         """
-        named = task or (None if isinstance(row, str) else row.get("task"))
-        if named is None:
-            return self.task
-        if named not in self.tasks:
-            raise UnknownNameError("task of this adapter", str(named), self.tasks)
-        return str(named)
+        return self._roster.task_of(row, task)
+
+    def _routed(self, rows: Iterable[Mapping[str, Any] | str], task: str | None) -> list[Route]:
+        return [self._roster.route(row, task) for row in rows]
+
+    def _calibration(self, row: Mapping[str, Any] | str, task: str | None) -> Calibration | None:
+        one, own = self._roster.route(row, task)
+        return one.calibrations.get(own)
 
     def __repr__(self) -> str:
         return f"Adapter(tasks=[{', '.join(self.tasks)}], base={self.base.id!r})"
 
 
-def _prediction(scores: dict[str, float]) -> Prediction:
-    label = max(scores, key=scores.__getitem__)
-    return Prediction(label=label, score=scores[label], scores=scores)
-
-
-def load_adapter(
-    reference: str | Path,
-    *,
-    revision: str | None = None,
-    base: str | Path | None = None,
-    quantization: Literal["auto"] | Quantization = "auto",
-    verify: bool = True,
-) -> Adapter:
-    """Load an adapter from the hub that HF_ENDPOINT names, from the cache, or from a folder.
-
-    Args:
-        reference: ``org/name`` or a folder.
-        revision: branch, tag or commit of the adapter's repository.
-        base: a folder or id to take the base from instead of the one that the adapter names; its
-            weights must have the same digest.
-        quantization: how to load the base; ``auto`` is as it was trained.
-        verify: compare every file with its digest in the manifest, replay the first canary of
-            each task and compare what comes out with what was recorded in training.
-
-    Raises:
-        HubNotFoundError, HubRefusedError, HubUnreachableError: it could not be fetched.
-        AdapterMismatchError: other base, other prompt, tensors that do not fit, an adapter that
-            does nothing, or a canary that sings differently.
-    """
-    folder, commit = fetch(str(reference), revision=revision, needs="adapter_config.json")
-    record = read_record(folder)
-    tasks = {
-        name: _contract(task, name=str(reference))
-        for name, task in tasks_by_name(record, place=str(folder / RECORD)).items()
-    }
-    _check_lineage(folder, record)
-    if verify:
-        _check_files(folder, name=str(reference))
-    trained_on = record["base"]
-    where, identity = locate_base(
-        str(base or trained_on["id"]), revision=None if base else trained_on["revision"]
-    )
-    if identity.digest != trained_on["digest"]:
-        raise AdapterMismatchError(
-            f"'{reference}' was trained on another base: '{trained_on['id']}' at revision "
-            f"{trained_on['revision']} with digest {trained_on['digest'][:12]}, but "
-            f"'{identity.id}' has digest {str(identity.digest)[:12]}.",
-            fix="Load it on the base that it was trained on.",
-        )
-    trained_in: Quantization = record["quantization"]
-    used: Quantization = trained_in if quantization == "auto" else quantization
-    model = load_model(where, quantization=used)
-    from peft import PeftModel  # after fetch, which first sets what its libraries read once
-
-    peft_model = PeftModel.from_pretrained(model, str(folder))
-    check_loaded(peft_model, folder)
-    peft_model.eval()
-    adapter = Adapter(
-        model=peft_model,
-        tokenizer=load_tokenizer(folder),
-        tasks=tasks,
-        base=identity,
-        quantization=used,
-        revision=commit,
-    )
-    if verify and used == trained_in:
-        first = [{**task, "canaries": task["canaries"][:1]} for task in record["tasks"]]
-        replay_canaries(adapter, first, name=str(reference))
-    return adapter
-
-
-def replay_canaries(adapter: Adapter, tasks: Sequence[Mapping[str, Any]], *, name: str) -> None:
-    """Ask the recorded prompts of tasks again, one by one.
-
-    Labels are compared by their probabilities (``CANARY_TOLERANCE``), free answers by the mean
-    log-likelihood of the right answer (``LIKELIHOOD_TOLERANCE``).
-
-    Args:
-        tasks: as ``fin_qlora.json`` has them, with the canaries that are to be replayed.
-
-    Raises:
-        UsageError: a task has no canary.
-        AdapterMismatchError: an answer differs from the one in training.
-    """
-    for task in tasks:
-        if not task["canaries"]:
-            raise UsageError(
-                f"Task '{task['task']}' of '{name}' has no canaries to replay.",
-                fix="Load it with verify=False.",
-            )
-        contract = adapter.tasks[task["task"]]
-        replay = _off_labels if contract.grammar == "label" else _off_likelihood
-        for canary in task["canaries"]:
-            finding = replay(adapter, contract, canary)
-            if finding:
-                raise AdapterMismatchError(
-                    f"'{name}' does not answer as it did when it was trained: {finding}",
-                    fix="Fetch adapter and base again; verify=False loads it all the same.",
-                )
-
-
-def _off_labels(adapter: Adapter, contract: PromptContract, canary: Mapping[str, Any]) -> str:
-    (scores,) = score_labels(adapter.model, adapter.tokenizer, contract, [canary["input"]])
-    recorded = canary["adapter_scores"]
-    if set(recorded) != set(scores):
-        return f"the labels of a canary are {', '.join(recorded)}."
-    worst = max(abs(scores[label] - recorded[label]) for label in scores)
-    if worst <= CANARY_TOLERANCE:
-        return ""
-    return f"a recorded probability is off by {worst:.3f} (allowed {CANARY_TOLERANCE})."
-
-
-def _off_likelihood(adapter: Adapter, contract: PromptContract, canary: Mapping[str, Any]) -> str:
-    now = mean_log_likelihood(
-        adapter.model, adapter.tokenizer, contract, canary["input"], canary["label"]
-    )
-    off = abs(now - canary["adapter_log_likelihood"])
-    if off <= LIKELIHOOD_TOLERANCE:
-        return ""
-    return f"a recorded log-likelihood is off by {off:.3f} (allowed {LIKELIHOOD_TOLERANCE})."
-
-
-def _contract(task: Mapping[str, Any], *, name: str) -> PromptContract:
-    contract = PromptContract.from_dict(task["contract"])
-    if contract.digest != task["contract_digest"]:
-        raise AdapterMismatchError(
-            f"The prompt contract of '{name}' (task '{task['task']}') was changed after training.",
-            fix="Fetch the adapter again; do not edit fin_qlora.json.",
-        )
-    return contract
-
-
-def _check_files(folder: Path, *, name: str) -> None:
-    findings = verify_files(folder) if (folder / MANIFEST).is_file() else []
-    if findings:
-        raise AdapterMismatchError(
-            f"'{name}' is not what was trained: {' '.join(findings)}",
-            fix="Fetch the adapter again; verify=False loads it all the same.",
-        )
-
-
-def _check_lineage(folder: Path, record: Mapping[str, Any]) -> None:
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    named = (config.get("base_model_name_or_path"), config.get("revision"))
-    recorded = (record["base"]["id"], record["base"]["revision"])
-    if named != recorded:
-        raise AdapterMismatchError(
-            f"adapter_config.json names the base {named[0]!r} at {named[1]!r}, but fin_qlora.json "
-            f"{recorded[0]!r} at {recorded[1]!r}.",
-            fix="One of them was edited; fetch the adapter again.",
+def _check_threshold(below: float | None) -> None:
+    if below is not None and not 0 <= below <= 1:
+        raise UsageError(
+            f"abstain_below is {below}, and probabilities are between 0 and 1.",
+            fix="Use a number between 0 and 1.",
         )

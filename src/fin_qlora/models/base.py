@@ -14,7 +14,8 @@ from ..errors import (
     MissingFileError,
     UnknownNameError,
 )
-from ..files import sha256_bytes, sha256_file
+from ..files import sha256_bytes
+from .digests import digest_of
 from .repository import fetch
 from .tiny import TINY_ID, tiny_base_path
 
@@ -43,7 +44,7 @@ class BaseIdentity:
 
 
 def locate_base(
-    name: str, *, revision: str | None = None, weights: bool = True
+    name: str, *, revision: str | None = None, weights: bool = True, again: bool = False
 ) -> tuple[Path, BaseIdentity]:
     """Return the folder of a base model and its identity.
 
@@ -53,6 +54,7 @@ def locate_base(
     Args:
         weights: False where tokenizer and config.json are enough: no weights are downloaded, and
             the digest is None where none are there.
+        again: read every weight file for its digest, whatever is remembered of it.
 
     Raises:
         MissingFileError: no such folder, or it has no weights.
@@ -63,12 +65,14 @@ def locate_base(
     else:
         folder, commit = fetch(name, revision=revision, needs="config.json", weights=weights)
     there = weights or any(folder.glob("*.safetensors"))
-    digest = weights_digest(folder) if there else None
+    digest = weights_digest(folder, again=again) if there else None
     return folder, BaseIdentity(id=name, revision=commit, digest=digest)
 
 
-def weights_digest(folder: Path) -> str:
+def weights_digest(folder: Path, *, again: bool = False) -> str:
     """Return one SHA-256 over the names and contents of a model's weight files.
+
+    Files that were not touched since they were last read are not read again, unless ``again``.
 
     Raises MissingFileError when the folder holds no safetensors weights.
     """
@@ -78,7 +82,7 @@ def weights_digest(folder: Path) -> str:
             f"'{folder}' holds no model: config.json and *.safetensors are needed.",
             fix="Weights in pickle form are not read; convert them to safetensors.",
         )
-    lines = [f"{file.name} {sha256_file(file)}" for file in weights]
+    lines = [f"{file.name} {digest_of(file, again=again)}" for file in weights]
     return sha256_bytes("\n".join(lines).encode())
 
 

@@ -1,11 +1,10 @@
-"""The LoRA weights on a base: what they are stored as, and whether they really do something."""
+"""The LoRA weights of a model in training: what they are stored as."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import AdapterMismatchError
 from .sharded import gathered, whole
 
 if TYPE_CHECKING:
@@ -72,34 +71,3 @@ def save_weights(
         state_dict=stored_weights(model) if state is None else state,
         save_embedding_layers=False,
     )
-
-
-def check_loaded(model: PeftModel, folder: Path) -> None:
-    """Refuse an adapter whose file and model do not hold the same tensors, or that does nothing.
-
-    Raises:
-        AdapterMismatchError: tensors are missing on either side, differ in shape, or every B
-            matrix is zero, so that the output would be the base's.
-    """
-    from peft import get_peft_model_state_dict
-    from safetensors import safe_open
-
-    with safe_open(folder / WEIGHTS, framework="pt") as stored:
-        names = list(stored.keys())  # it is no mapping
-        shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in names}
-        nonzero = any(bool(stored.get_tensor(name).any()) for name in shapes if "lora_B" in name)
-    expected = {
-        name: tuple(tensor.shape)
-        for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
-    }
-    if shapes != expected:
-        odd = sorted(set(shapes.items()) ^ set(expected.items()))
-        raise AdapterMismatchError(
-            f"The adapter does not fit this base: {len(odd)} tensors differ, first '{odd[0][0]}'.",
-            fix="Load it on the base that its adapter_config.json names.",
-        )
-    if not nonzero:
-        raise AdapterMismatchError(
-            "The adapter changes nothing: every B matrix is zero.",
-            fix="It was saved before it was trained; train again.",
-        )

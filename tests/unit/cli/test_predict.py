@@ -2,12 +2,15 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 
 from fin_qlora import inference
+from fin_qlora.errors import TruncatedAnswerError
 from fin_qlora.inference import Generated, Prediction
 from fin_qlora.tasks import get
 
@@ -18,17 +21,27 @@ class Adapter(inference.Adapter):
     """Answers "long" for inputs of more than five letters, and free questions by their end."""
 
     def __init__(self, tasks):
-        super().__init__(model=None, tokenizer=None, tasks=tasks, base=None)
+        first = SimpleNamespace(name="first", slot="default", tasks=tasks, calibrations={})
+        super().__init__(first, base=None, base_folder=None, quantization="none")
         self.batches = []
+        self.added = []
+
+    def add(self, reference, name=None, *, verify=True):
+        self.added.append((reference, name, verify))
 
     def generate(self, rows, *, task=None):
         return [Generated(text=row["text"][-4:], finished=True) for row in rows]
 
-    def predict(self, rows, *, task=None):
+    def stream(self, rows, *, task=None, abstain_below=None):
         self.batches.append(list(rows))
-        texts = [row if isinstance(row, str) else row["text"] for row in rows]
-        labels = ["long" if len(text) > 5 else "short" for text in texts]
-        return [Prediction(label=each, score=0.75, scores={each: 0.75}) for each in labels]
+        for row in rows:
+            text = row if isinstance(row, str) else row["text"]
+            if text == "broken":
+                raise TruncatedAnswerError("Input 2 is too long.")
+            label = "long" if len(text) > 5 else "short"
+            sure = 0.75 if text != "unsure" else 0.4
+            abstains = abstain_below is not None and sure < abstain_below
+            yield Prediction(label=None if abstains else label, score=sure, scores={label: sure})
 
 
 @pytest.fixture
@@ -38,7 +51,12 @@ def loaded(monkeypatch):
 
 def stand_in(monkeypatch, tasks):
     adapter = Adapter(tasks)
-    monkeypatch.setattr("fin_qlora.inference.load_adapter", lambda *_args, **_options: adapter)
+
+    def load(*_arguments, **options):
+        adapter.options = options
+        return adapter
+
+    monkeypatch.setattr("fin_qlora.inference.load_adapter", load)
     return adapter
 
 
@@ -92,8 +110,8 @@ def test_files(fin_qlora, loaded, tmp_path, name, content, expected):
     ("name", "content", "sentence"),
     [
         ("a.txt", b"\xff\xfe", "is not UTF-8"),
-        ("a.jsonl", b"{", "cannot be read"),
-        ("a.jsonl", b"[1]", "line 1 is neither"),
+        ("a.jsonl", b"{", "Line 1 is not JSON"),
+        ("a.jsonl", b"\n[1]", "Line 2 is neither"),
         ("a.csv", b"sentence\nx\n", "no column 'text'"),
         ("a.txt", b"\n", "no text to predict"),
     ],
@@ -152,3 +170,113 @@ def test_which_of_several_tasks_must_be_said(fin_qlora, monkeypatch):
     assert adapter.batches == []
     said = fin_qlora("predict", "a/b", "tiny", "--task", "length", "--format", "quiet")
     assert said.out == "short\n"
+
+
+def test_a_label_that_is_not_probable_enough_is_not_given(fin_qlora, loaded):
+    said = fin_qlora("predict", "a/b", "tiny", "unsure", "--abstain-below", "0.5")
+    assert said.out.splitlines()[1:] == ["short  0.750  tiny", "-      0.400  unsure"]
+    said = fin_qlora(
+        "predict", "a/b", "tiny", "unsure", "--abstain-below", "0.5", "--format", "json"
+    )
+    assert [json.loads(line)["label"] for line in said.out.splitlines()] == ["short", None]
+    assert fin_qlora("predict", "a/b", "tiny", "--abstain-below", "1.5").code == 2
+
+
+def test_rows_before_one_that_fails_are_printed(fin_qlora, loaded):
+    said = fin_qlora("predict", "a/b", "tiny", "broken", "enormous", "--format", "quiet")
+    assert (said.code, said.out) == (3, "short\n")
+    assert "Input 2 is too long" in said.err
+
+
+def test_further_adapters_are_added(fin_qlora, loaded):
+    said = fin_qlora(
+        *("predict", "a/b", "tiny", "--add", "c/d", "--add", "other=e/f"),
+        *("--verify", "full", "--format", "quiet"),
+    )
+    assert said.out == "short\n"
+    assert loaded.added == [("c/d", None, "full"), ("e/f", "other", "full")]
+    assert loaded.options["verify"] == "full"
+    fin_qlora("predict", "a/b", "tiny", "--verify", "none")
+    assert loaded.options["verify"] is False
+
+
+def test_a_piped_line_is_answered_before_the_next_one_comes(
+    fin_qlora, loaded, monkeypatch, tmp_path
+):
+    reading, writing = os.pipe()
+    seen = []
+    real = loaded.stream
+
+    def stream(rows, **options):
+        found = list(real(rows, **options))
+        seen.append(len(rows))
+        if len(seen) == 1:  # the second line is written only after the first was answered
+            os.write(writing, b"enormous\n\xc3")
+            os.write(writing, b"\xa4tiny")
+            os.close(writing)
+        yield from found
+
+    monkeypatch.setattr(loaded, "stream", stream)
+    os.write(writing, b"tiny\n")
+    with os.fdopen(reading, encoding="utf-8") as piped:
+        monkeypatch.setattr(sys, "stdin", piped)
+        said = fin_qlora("predict", "a/b", "--format", "json")
+    assert [json.loads(line)["input"] for line in said.out.splitlines()] == [
+        "tiny",
+        "enormous",
+        "ätiny",
+    ]
+    assert seen[0] == 1
+
+
+def test_rows_are_piped_as_json(fin_qlora, loaded, monkeypatch):
+    lines = '{"text": "tiny", "entity": "x"}\n\n"enormous"\n'
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    said = fin_qlora("predict", "a/b", "--jsonl", "--format", "json")
+    assert json.loads(said.out.splitlines()[0])["input"] == {"text": "tiny", "entity": "x"}
+    monkeypatch.setattr(sys, "stdin", io.StringIO('"tiny"\n{'))
+    said = fin_qlora("predict", "a/b", "--jsonl")
+    assert (said.code, "Line 2 is not JSON" in said.err) == (3, True)
+    assert fin_qlora("predict", "a/b", "tiny", "--jsonl").code == 2
+
+
+def test_what_is_piped_in_must_be_utf8(fin_qlora, loaded, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"tiny\n\xff\n")))
+    said = fin_qlora("predict", "a/b")
+    assert (said.code, "not UTF-8" in said.err) == (3, True)
+
+
+PROGRAM = """
+import sys
+from types import SimpleNamespace
+from fin_qlora import inference
+from fin_qlora.cli.main import run
+from fin_qlora.inference import Prediction
+
+class Adapter:
+    tasks = {"length": SimpleNamespace(labels=("long",), grammar="label")}
+    def task_of(self, row, *, task=None):
+        return "length"
+    def stream(self, rows, **_):
+        return iter([Prediction(label="long", score=1.0, scores={"long": 1.0}) for _ in rows])
+
+inference.load_adapter = lambda *_, **__: Adapter()
+sys.exit(run(["predict", "a/b", "--format", "quiet"]))
+"""
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    started = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with started:
+        started.stdin.write("enormous\n" * 5000)
+        assert started.stdout.readline() == "long\n"
+        started.stdout.close()
+        started.stdin.close()
+        said = started.stderr.read()
+        assert (started.wait(timeout=120), said) == (0, "")

@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers import MistralConfig, MistralForCausalLM
 
 from fin_qlora import tasks
 from fin_qlora.errors import TruncatedAnswerError, UsageError
-from fin_qlora.inference import generation
+from fin_qlora.inference import beginning, generation
+from fin_qlora.inference.cache import stay
 from fin_qlora.inference.generation import Generated, generate_answers
+from fin_qlora.inference.whole import Whole
 from fin_qlora.models.base import load_model
 from fin_qlora.models.memory import cache_memory
 from fin_qlora.prompts import PromptContract
@@ -134,3 +137,55 @@ def test_a_model_learns_on_after_it_has_written(small_base, tokenizer, quantizat
     assert generate_answers(model, tokenizer, CONTRACT, TEXTS) != plain
     with model.disable_adapter():
         assert generate_answers(model, tokenizer, CONTRACT, TEXTS) == plain
+
+
+def test_what_prompts_begin_with_is_read_once(model, tokenizer, stops_early, monkeypatch):
+    together = generate_answers(model, tokenizer, CONTRACT, TEXTS, batch_size=2)
+    read: list[int] = []
+    begun = Whole._read_once
+    monkeypatch.setattr(
+        Whole, "_read_once", lambda self, ids: read.append(len(ids)) or begun(self, ids)
+    )
+    assert generate_answers(model, tokenizer, CONTRACT, TEXTS, batch_size=2) == together
+    assert len(read) == 1
+    assert read[0] >= beginning.TOKENS
+    monkeypatch.setattr(beginning, "TOKENS", 10**9)
+    assert generate_answers(model, tokenizer, CONTRACT, TEXTS, batch_size=2) == together
+
+
+def test_each_batch_is_kept_and_some_can_be_left_to_others(model, tokenizer):
+    everything = generate_answers(model, tokenizer, CONTRACT, TEXTS, batch_size=2)
+    kept: dict[int, Generated] = {}
+    found = generate_answers(
+        model,
+        tokenizer,
+        CONTRACT,
+        TEXTS,
+        batch_size=2,
+        keep=lambda rows, results: kept.update(zip(rows, results, strict=True)),
+        mine=lambda number, rows: number == 1,
+    )
+    assert len(kept) == 2
+    assert found == [one if row in kept else None for row, one in enumerate(everything)]
+
+
+def test_a_windowed_base_writes_what_each_row_gets_alone(tokenizer):
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, sliding_window=12,
+        max_position_embeddings=512, bos_token_id=0, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    windowed = MistralForCausalLM(config).eval()
+    found = generate_answers(windowed, tokenizer, CONTRACT, TEXTS, batch_size=3)
+    for one, text in zip(found, TEXTS, strict=True):
+        ids = alone(windowed, tokenizer, text)
+        spoken = ids[:-1] if one.finished else ids
+        assert one.text == tokenizer.decode(spoken, clean_up_tokenization_spaces=False).strip()
+
+
+def test_rows_that_go_on_stay_where_they_are_but_for_the_holes():
+    order, holes, movers = stay([1, 2, 5, 6], "cpu")
+    assert order == [5, 1, 2, 6]
+    assert holes.tolist() == [0, 3]
+    assert movers.tolist() == [5, 6]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fin_qlora import tasks
-from fin_qlora.errors import TruncatedAnswerError
+from fin_qlora.errors import NotFiniteError, TruncatedAnswerError
 from fin_qlora.inference.likelihood import mean_log_likelihood
 from fin_qlora.inference.scoring import score_labels
 from fin_qlora.models.base import load_model
@@ -50,3 +50,11 @@ def test_the_model_is_left_in_its_mode_and_a_long_text_is_refused(model, tokeniz
     model.eval()
     with pytest.raises(TruncatedAnswerError, match="reads at most 512"):
         mean_log_likelihood(model, tokenizer, CONTRACT, "very long " * 400, "us-gaap:Cash")
+
+
+def test_a_weight_that_is_no_number_is_named(small_base, tokenizer):
+    spoilt = load_model(small_base, quantization="none")
+    with torch.no_grad():
+        spoilt.model.layers[0].self_attn.v_proj.weight[0, 0] = torch.inf
+    with pytest.raises(NotFiniteError, match=r"layers\.0\.self_attn\.v_proj\.weight"):
+        mean_log_likelihood(spoilt, tokenizer, CONTRACT, "Cash", "us-gaap:Cash")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from fin_qlora.errors import AdapterMismatchError
 from fin_qlora.models.base import load_model
-from fin_qlora.models.lora import WEIGHTS, check_loaded, in_stored_precision, save_weights
+from fin_qlora.models.lora import WEIGHTS, in_stored_precision, save_weights
+from fin_qlora.models.stored_lora import attach
 
 KINDS = {
     "LoRA": {},
@@ -67,10 +68,8 @@ def test_what_is_stored_answers_as_what_was_evaluated(
     with model.disable_adapter():
         assert not torch.equal(logits(model, ids), evaluated)
     save_weights(model, tmp_path)
-    again = PeftModel.from_pretrained(
-        load_model(small_base, quantization=quantization), tmp_path
-    ).eval()
-    check_loaded(again, tmp_path)
+    again = attach(load_model(small_base, quantization=quantization), tmp_path, name="default")
+    assert not again.training
     assert torch.equal(logits(again, ids), evaluated)
 
 
@@ -111,6 +110,5 @@ def test_training_moves_magnitudes_by_less_than_bfloat16_can_tell(small_base, to
 def test_an_adapter_that_was_not_trained_is_refused(small_base, tokenizer, tmp_path):
     model = trained(small_base, tokenizer, quantization="none", steps=0)
     save_weights(model, tmp_path)
-    again = PeftModel.from_pretrained(load_model(small_base, quantization="none"), tmp_path)
     with pytest.raises(AdapterMismatchError, match="changes nothing"):
-        check_loaded(again, tmp_path)
+        attach(load_model(small_base, quantization="none"), tmp_path, name="default")

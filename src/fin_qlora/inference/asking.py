@@ -1,0 +1,153 @@
+"""Rows for several tasks and adapters: each asked by its own, results in the rows' order."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+from ..errors import DataError, FinQloraError
+from .adapter_roster import Route
+from .batches import Progress
+from .generation import generate_answers
+from .mixing import Mixture
+from .scoring import label_log_likelihoods
+
+Row = Mapping[str, Any] | str
+Inputs = Iterable[Row] | str
+
+#: What is wanted of a row: the log-likelihoods of its labels, or an answer in words.
+Wanted = Literal["score", "generate"]
+
+_ASK: dict[Wanted, Callable[..., list[Any]]] = {
+    "score": label_log_likelihoods,
+    "generate": generate_answers,
+}
+
+#: Batches of a stream that are read ahead, so that rows of like length meet in one.
+_AHEAD = 8
+
+
+def ask_rows(
+    wanted: Wanted,
+    rows: Sequence[Row],
+    routes: Sequence[Route],
+    *,
+    batch_size: int,
+    progress: Progress | None = None,
+    found: dict[int, Any] | None = None,
+    first: int = 1,
+) -> list[Any]:
+    """Ask each row by its adapter for its task; return the results in the rows' order.
+
+    Rows of one task are asked together. Where labels of several adapters are scored, those that
+    have less than a batch of rows share batches, if PEFT can mix them.
+
+    Args:
+        routes: of each row, its adapter and task.
+        found: gets the result of each row as it comes, by its place.
+        first: number of the first row, for messages.
+    """
+    found = {} if found is None else found
+    groups: dict[tuple[str, str], list[int]] = {}
+    by_group = {(one.slot, task): (one, task) for one, task in routes}
+    for place, (one, task) in enumerate(routes):
+        groups.setdefault((one.slot, task), []).append(place)
+    mixed = _to_mix(groups, by_group, batch_size) if wanted == "score" else []
+    together = sorted(place for key in mixed for place in groups[key])
+    mixture = None
+    if together:
+        mixture = Mixture.of(
+            [rows[place] for place in together], [routes[place] for place in together]
+        )
+
+    def ask(places: Sequence[int], call: Callable[..., Any]) -> None:
+        before = len(found)
+        with _numbered(places, first):
+            call(
+                batch_size=batch_size,
+                progress=(lambda done: progress(before + done)) if progress else None,
+                keep=lambda some, values: found.update(
+                    zip([places[i] for i in some], values, strict=True)
+                ),
+            )
+
+    for key, places in sorted(groups.items(), key=lambda group: group[0][0]):
+        if mixture is not None and key in mixed:
+            continue
+        one, task = by_group[key]
+        one.activate()
+        given = [rows[place] for place in places]
+        ask(places, partial(_ASK[wanted], one.model, one.tokenizer, one.tasks[task], given))
+    if mixture is not None:
+        ask(together, mixture.log_likelihoods)
+    return [found[place] for place in range(len(rows))]
+
+
+def ask_stream(
+    wanted: Wanted,
+    inputs: Inputs,
+    route: Callable[[Sequence[Row]], Sequence[Route]],
+    *,
+    batch_size: int,
+) -> Iterator[tuple[Row, Any]]:
+    """Yield each row with its result, in order, reading only some batches ahead.
+
+    When something fails, the rows before the first one without a result are yielded, and then it
+    is raised.
+    """
+    rows = iter([inputs] if isinstance(inputs, str) else inputs)
+    size, before = batch_size, 0
+    while window := list(itertools.islice(rows, max(size, 1))):
+        found: dict[int, Any] = {}
+        fault: FinQloraError | None = None
+        try:
+            ask_rows(
+                wanted,
+                window,
+                route(window),
+                batch_size=batch_size,
+                found=found,
+                first=before + 1,
+            )
+        except FinQloraError as error:
+            fault = error
+        for place in itertools.takewhile(found.__contains__, range(len(window))):
+            yield window[place], found[place]
+        if fault is not None:
+            raise fault
+        before += len(window)
+        size = batch_size * _AHEAD
+
+
+def _to_mix(
+    groups: Mapping[tuple[str, str], Sequence[int]],
+    by_group: Mapping[tuple[str, str], Route],
+    batch_size: int,
+) -> list[tuple[str, str]]:
+    """Return the groups with less than a batch of rows, where they are of several adapters."""
+    few = [
+        key
+        for key, places in groups.items()
+        if len(places) < batch_size
+        and by_group[key][0].mixes
+        and by_group[key][0].tasks[key[1]].labels
+    ]
+    return few if len({slot for slot, _ in few}) > 1 else []
+
+
+@contextlib.contextmanager
+def _numbered(places: Sequence[int], first: int) -> Iterator[None]:
+    """Let errors name a row by its number among all rows, not among those asked together."""
+    try:
+        yield
+    except DataError as error:
+        named = re.match(r"(Input|Row) (\d+)\b", error.message)
+        if named and int(named[2]) <= len(places):
+            number = first + places[int(named[2]) - 1]
+            error.message = f"{named[1]} {number}{error.message[named.end() :]}"
+            error.args = (error.message,)
+        raise
