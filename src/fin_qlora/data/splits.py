@@ -103,8 +103,11 @@ class _Group:
         return hashlib.sha256(f"{seed}\0{self.name}".encode()).digest()
 
 
-def _groups(rows: Sequence[Row], fields: Iterable[str]) -> list[_Group]:
-    """Join rows that share a value of any field, transitively."""
+def joined(rows: Sequence[Mapping[str, str]], fields: Iterable[str]) -> list[tuple[int, ...]]:
+    """Return the indices of rows that belong together: those that share a value of any field.
+
+    Rows are joined transitively; a row that has none of the fields stands alone.
+    """
     parent = list(range(len(rows)))
 
     def root(index: int) -> int:
@@ -114,19 +117,24 @@ def _groups(rows: Sequence[Row], fields: Iterable[str]) -> list[_Group]:
         return index
 
     first: dict[tuple[str, str], int] = {}
+    names = tuple(fields)
     for index, row in enumerate(rows):
-        for name in fields:
+        for name in names:
             if value := group_value(row, name):
                 other = first.setdefault((name, value), index)
                 parent[root(index)] = root(other)
     members: dict[int, list[int]] = defaultdict(list)
     for index in range(len(rows)):
         members[root(index)].append(index)
+    return [tuple(indices) for indices in members.values()]
+
+
+def _groups(rows: Sequence[Row], fields: Iterable[str]) -> list[_Group]:
     names = tuple(fields)
     return [
         _Group(
-            rows=tuple(indices),
+            rows=indices,
             name=min("\0".join(group_value(rows[i], name) for name in names) for i in indices),
         )
-        for indices in members.values()
+        for indices in joined(rows, names)
     ]
