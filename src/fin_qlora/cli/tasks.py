@@ -6,6 +6,7 @@ import typer
 
 from ..tasks import Task, get, names
 from .output import HUMAN, OutputOption, table
+from .tasks_harness import export_harness
 
 
 def register(app: typer.Typer) -> None:
@@ -13,11 +14,14 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     group.callback()(_group)
     group.command("ls")(ls)
-    app.add_typer(group, name="tasks", help="List the tasks.")
+    group.command("export-harness", short_help="Write tasks for lm-evaluation-harness.")(
+        export_harness
+    )
+    app.add_typer(group, name="tasks", help="List the tasks, or write them for another tool.")
 
 
 def _group() -> None:
-    """List the tasks."""
+    """List the tasks, or write them for another tool."""
 
 
 def ls(output: OutputOption = HUMAN) -> None:
