@@ -13,16 +13,23 @@ from peft import LoraConfig, get_peft_model
 from torch.distributed.fsdp import fully_shard
 
 from fin_qlora import tasks
-from fin_qlora.evaluation.shared import shared_out
+from fin_qlora.evaluation.asking import LIKELIHOOD, ask_rows
 from fin_qlora.inference.generation import generate_answers
 from fin_qlora.inference.likelihood import mean_log_likelihood
+from fin_qlora.inference.probabilities import probabilities
 from fin_qlora.inference.scoring import score_labels
 from fin_qlora.models.base import load_model, load_tokenizer
 from fin_qlora.models.lora import in_stored_precision, stored_weights
 from fin_qlora.models.sharded import askable, is_sharded
 
 LORA = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-ROWS = [{"text": "Shares rose."}, {"text": "No change, and much more to read."}, {"text": "x"}]
+ROWS = [
+    {"text": "Shares rose."},
+    {"text": "No change, and much more to read."},
+    {"text": "x"},
+    {"text": "y"},
+    {"text": "z up"},
+]
 
 
 def main(folder: Path, base: Path) -> None:
@@ -35,14 +42,23 @@ def main(folder: Path, base: Path) -> None:
     def asked() -> dict:
         contract, value = tasks.get("tfns").contract(), tasks.get("xbrl_value").contract()
         row = {"text": "<a>12</a>", "question": "What is a?"}
+        weights = stored_weights(model)
         with askable(model):
-            found = {"tuned": shared_out(score_labels)(model, tokenizer, contract, ROWS)}
+            told = ask_rows(
+                LIKELIHOOD,
+                model,
+                tokenizer,
+                contract,
+                dict(enumerate(ROWS)),
+                batch_size=2,
+                shared=True,
+            )
+            found = {"tuned": [probabilities(one.result) for one in told.values()]}
             found["likely"] = mean_log_likelihood(model, tokenizer, value, row, "12")
             found["written"] = generate_answers(model, tokenizer, value, [row])[0].text
-            found["weights"] = stored_weights(model)
             with model.disable_adapter():
                 found["base"] = score_labels(model, tokenizer, contract, ROWS)
-        return {**found, "sharded": is_sharded(model)}
+        return {**found, "weights": weights, "sharded": is_sharded(model)}
 
     whole = asked()
     for layer in model.get_base_model().model.layers:

@@ -13,7 +13,22 @@ from .. import __version__
 from ..errors import UsageError
 from ..exits import run_guarded
 from ..offline import quiet_environment
-from . import data, demo, doctor, evaluate, plan, predict, pull, push, recipes, tasks, train, verify
+from . import (
+    data,
+    demo,
+    doctor,
+    evaluate,
+    merge,
+    plan,
+    predict,
+    pull,
+    push,
+    recipes,
+    results,
+    tasks,
+    train,
+    verify,
+)
 from .output import HUMAN, OutputOption, write
 
 _EPILOG = """\b
@@ -49,7 +64,7 @@ app = typer.Typer(
     },
 )
 for _module in (
-    *(demo, data, plan, train, evaluate, predict),
+    *(demo, data, plan, train, evaluate, results, predict, merge),
     *(push, pull, verify, recipes, tasks, doctor),
 ):
     _module.register(app)

@@ -15,6 +15,9 @@ MANIFEST = "manifest.json"
 #: Made after training, by push and by the hub: the card is derived from the manifest itself.
 DERIVED = frozenset({MANIFEST, "README.md", ".gitattributes"})
 
+#: The same of what push writes for a hub's leaderboards.
+DERIVED_FOLDER = ".eval_results/"
+
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Write ``manifest.json`` last: its ``files`` are filled with the digests of all other files.
@@ -92,4 +95,8 @@ def _digests(folder: Path) -> dict[str, str]:
     names = sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
-    return {name: sha256_file(folder / name) for name in names if name not in DERIVED}
+    return {name: sha256_file(folder / name) for name in names if not _is_derived(name)}
+
+
+def _is_derived(name: str) -> bool:
+    return name in DERIVED or name.startswith(DERIVED_FOLDER)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ..errors import DataError, MissingFileError
 from ..files import shipped
 
-SchemaName = Literal["manifest", "fin_qlora", "demo_summary"]
+SchemaName = Literal["manifest", "fin_qlora", "results", "demo_summary"]
 
 
 def check(value: Any, *, schema: SchemaName, place: str) -> None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import typing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
 
-from trl import ModelConfig, TrlParser
+from trl import ModelConfig
 
-from ..errors import UsageError, nearest
+from ..errors import UsageError
 from ..models.base import Quantization
 from ..models.tiny import TINY_ID
 from ..prompts import Form, OnOverlong
 from ..training import FinSFTConfig
 from ..training.launched import Launched, planning
 from .catalogue import recipe_path
+from .flags import parse_flags
 from .refused import refuse
-from .settings import read_settings
 
 
 @dataclass
@@ -135,13 +131,6 @@ class BaseArguments(ModelConfig):
 Arguments = tuple[RunArguments, FinSFTConfig, BaseArguments]
 
 
-class _Parser(TrlParser):
-    """TrlParser that neither guesses at abbreviations nor prints 400 lines of usage on a typo."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:]}.", fix="See --help.")
-
-
 def parse(arguments: list[str] | None = None, *, launched: Launched | None = None) -> Arguments:
     """Return the settings of a run from ``--config NAME_OR_PATH`` and flags, which win.
 
@@ -153,27 +142,9 @@ def parse(arguments: list[str] | None = None, *, launched: Launched | None = Non
         UsageError: an unknown key or flag (the nearest right one is named), or a value of the
             wrong type, such as an unquoted ``no`` where YAML reads false.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    given = [part for item in given for part in _split_config(item)]
-    parser = _Parser((RunArguments, FinSFTConfig, BaseArguments), allow_abbrev=False)
-    known = {action.dest for action in parser._actions} - {"help"}
-    _check_flags(given, known)
-    given, recipe = _without_config(given)
-    if recipe:
-        settings = read_settings(recipe)
-        _check_settings(settings, known, place=recipe)
-        os.environ.update({key: str(value) for key, value in settings.pop("env", {}).items()})
-        parser.set_defaults_with_config(**_without_tasks(settings, given))
-    try:
-        with planning(launched):
-            *parsed, stray = parser.parse_args_into_dataclasses(
-                given, return_remaining_strings=True
-            )
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"The settings do not fit: {str(error).splitlines()[0]}") from error
-    if stray:
-        raise UsageError(f"'{stray[0]}' belongs to no flag.", fix="Write --FLAG VALUE.")
-    run, training, base = parsed
+    kinds = (RunArguments, FinSFTConfig, BaseArguments)
+    with planning(launched):
+        (run, training, base), recipe = parse_flags(kinds, arguments)
     refuse((training, base))
     if not run.task_names:
         raise UsageError("No task is named.", fix="Set `task:` in the recipe or pass --task.")
@@ -183,87 +154,3 @@ def parse(arguments: list[str] | None = None, *, launched: Launched | None = Non
     if str(training.resume_from_checkpoint).lower() in ("true", "false"):
         training.resume_from_checkpoint = str(training.resume_from_checkpoint).lower() == "true"
     return run, training, base
-
-
-def _without_config(given: list[str]) -> tuple[list[str], str]:
-    """Return the flags without ``--config RECIPE``, and the recipe; empty where none is named."""
-    if "--config" not in given:
-        return given, ""
-    if given.count("--config") > 1:
-        raise UsageError("--config is given twice.", fix="A recipe extends another by `extends:`.")
-    at = given.index("--config")
-    if at + 1 == len(given):
-        raise UsageError("--config needs a recipe.", fix="See `fin-qlora recipes ls`.")
-    return given[:at] + given[at + 2 :], given[at + 1]
-
-
-def _without_tasks(settings: dict[str, Any], given: list[str]) -> dict[str, Any]:
-    """Return what of a recipe holds beside the flags: ``--task`` takes its ``tasks`` back."""
-    flags = {item.split("=", 1)[0] for item in given}
-    if flags.isdisjoint(("--task", "--tasks")):
-        return settings
-    return {key: value for key, value in settings.items() if key not in ("task", "tasks")}
-
-
-def _split_config(item: str) -> list[str]:
-    return ["--config", item.removeprefix("--config=")] if item.startswith("--config=") else [item]
-
-
-def _check_flags(given: list[str], known: set[str]) -> None:
-    for item in given:
-        if not item.startswith("-") or _is_number(item):
-            continue
-        name = item.split("=", 1)[0]
-        flag = name.lstrip("-").replace("-", "_")
-        right = flag in known | {"config", "help"} or _is_negated(flag, known)
-        if item == "-h" or (right and name.startswith("--")):
-            continue
-        shown = "--" + flag if name.startswith("--") else name
-        raise UsageError(f"There is no flag '{shown}'.", fix=_did_you_mean(flag, known, "--"))
-
-
-def _is_number(item: str) -> bool:
-    try:
-        float(item)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_negated(flag: str, known: set[str]) -> bool:
-    return flag.startswith("no_") and flag.removeprefix("no_") in known
-
-
-def _check_settings(settings: dict[str, Any], known: set[str], *, place: str) -> None:
-    types = _types()
-    for key, value in settings.items():
-        if key == "env":
-            if not isinstance(value, dict):
-                raise UsageError(f"'{place}' sets 'env' to no mapping.", fix="Write NAME: value.")
-            continue
-        if key not in known:
-            raise UsageError(
-                f"'{place}' sets '{key}', which does not exist.", fix=_did_you_mean(key, known, "")
-            )
-        takes_bool = bool in types.get(key, {bool}) or key == "resume_from_checkpoint"
-        if isinstance(value, bool) and not takes_bool:
-            raise UsageError(
-                f"'{place}' sets '{key}' to {str(value).lower()}, but it takes no yes or no.",
-                fix=f'YAML reads a bare no, off or yes as that; quote it: {key}: "no".',
-            )
-
-
-def _types() -> dict[str, set[Any]]:
-    """Return for each setting the plain types that it takes; empty where anything may do."""
-    found: dict[str, set[Any]] = {}
-    for kind in (RunArguments, FinSFTConfig, BaseArguments):
-        hints = typing.get_type_hints(kind)
-        for one in fields(kind):
-            hint = hints[one.name]
-            found[one.name] = set(typing.get_args(hint)) or {hint}
-    return found
-
-
-def _did_you_mean(name: str, known: set[str], prefix: str) -> str:
-    close = nearest(name, known)
-    return f"Did you mean '{prefix}{close}'?" if close else "See --help for all of them."

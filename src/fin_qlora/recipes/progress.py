@@ -51,3 +51,27 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
             bar.update(done - bar.n)
 
         yield move
+
+
+@contextlib.contextmanager
+def rows_and_rate(task: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a callback that moves a bar of rows, rows a second and time left on a terminal.
+
+    Elsewhere, and on other processes than the first, nothing is shown.
+    """
+    from tqdm import tqdm
+
+    quiet = not PartialState().is_main_process or not sys.stderr.isatty()
+    with tqdm(
+        total=total, desc=task, unit=" rows", file=sys.stderr, disable=quiet, leave=False
+    ) as bar:
+        first: list[int] = []
+
+        def move(done: int) -> None:
+            if not first:  # rows of an earlier start would make the rate too good
+                first.append(done)
+                bar.initial = bar.n = bar.last_print_n = done
+                bar.refresh()
+            bar.update(done - bar.n)
+
+        yield move

@@ -87,7 +87,7 @@ def test_the_later_format_wins(fin_qlora):
             "There is no flag '--datadir'. Did you mean '--data-dir'",
         ),
         (["evaluate", "m", "--zzz", "d"], "There is no flag '--zzz'. See --help."),
-        (["evaluate", "m", "--split", "dev"], "'dev' is not one of 'train', 'test'."),
+        (["evaluate", "m", "--split", "dev"], "'dev' is not one of 'train', 'validation', 'test'."),
         (["--format", "yaml", "tasks", "ls"], "'yaml' is none of human, json, quiet."),
         (["pull"], "Missing argument 'REPO'."),
         (
@@ -108,8 +108,8 @@ def test_a_wrong_command_line_is_one_sentence_with_the_right_spelling(
 
 @pytest.mark.parametrize("flag", ["--data-dir", "--data_dir"])
 def test_both_spellings_of_a_flag(fin_qlora, flag, tmp_path):
-    said = fin_qlora("evaluate", "no/such", "--task", "tfns", flag, tmp_path, "--out", "x.txt")
-    assert "neither .json nor .parquet" in said.err
+    said = fin_qlora("evaluate", "no/such", "--task", "tfns", flag, tmp_path, "--out", "x.json")
+    assert "'x.json' is no folder" in said.err
 
 
 @pytest.mark.parametrize(("debug", "lines"), [("", 1), ("1", 5)])

@@ -59,6 +59,18 @@ def test_f1_takes_right_answers_for_classes():
     assert found.unfinished == 4
 
 
+def test_a_wrong_tag_without_its_prefix_is_a_false_find_of_its_class():
+    a, b = "us-gaap:Cash", "us-gaap:Debt"
+    bare = scores("finer", (a, a), ("Cash", b), (b, b))
+    whole = scores("finer", (a, a), (a, b), (b, b))
+    assert bare.metrics == whole.metrics
+    assert whole.metrics["macro_f1"] == pytest.approx(2 / 3)
+    # two tags of one name: which one is meant cannot be said
+    other = "own:Cash"
+    unclear = scores("finer", (a, a), (other, other), ("Cash", b))
+    assert unclear.metrics["macro_f1"] == pytest.approx(2 / 3)
+
+
 def test_prose_is_told_by_its_words():
     found = scores(
         "xbrl_term", ("The cash.", "cash"), ("cash of banks", "cash in banks"), ("", "debt")
@@ -67,6 +79,22 @@ def test_prose_is_told_by_its_words():
     assert found.outcomes["none"] == 1
     assert found.metrics["exact_match"] == 0
     assert found.metrics["token_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_answers_that_training_has_are_told_from_those_it_has_not():
+    tag = get("finer")
+    answers = [
+        ScoredAnswer(gold=gold, output=out, finished=True, score=tag.score(out, {"label": gold}))
+        for out, gold in (("Cash", "us-gaap:Cash"), ("Debt", "us-gaap:Cash"), ("X", "us-gaap:Y"))
+    ]
+    found = answer_scores(answers, metrics=(), seen={"us-gaap:Cash", "us-gaap:Debt"})
+    assert found.by_seen == {
+        "seen": {"n": 2, "accuracy": 0.5},
+        "unseen": {"n": 1, "accuracy": 0},
+    }
+    everything = answer_scores(answers, metrics=(), seen=["us-gaap:Cash", "us-gaap:Y"])
+    assert everything.by_seen["unseen"] == {"n": 0, "accuracy": None}
+    assert answer_scores(answers, metrics=()).by_seen is None
 
 
 def test_no_row_is_an_error():

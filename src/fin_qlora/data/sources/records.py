@@ -74,8 +74,16 @@ def _tsv(stream: TextIO, path: Path) -> Iterator[tuple[int, Record]]:
 
 def _jsonl(stream: TextIO, path: Path) -> Iterator[tuple[int, Record]]:
     for number, line in enumerate(stream, start=1):
-        if line.strip():
-            yield number, _mapping(json.loads(line), path, number)
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path.name}, row {number} is not JSON: {error.msg} at character {error.colno}.",
+                fix="Correct the row or take it out.",
+            ) from error
+        yield number, _mapping(value, path, number)
 
 
 def _json(stream: TextIO, path: Path) -> Iterator[tuple[int, Record]]:

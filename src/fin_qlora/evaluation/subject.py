@@ -1,0 +1,197 @@
+"""The model that is evaluated: a base or an adapter, a folder or a hub id."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AdapterMismatchError, MissingFileError, UsageError
+from ..files import sha256_file
+from ..inference import load_adapter
+from ..inference.adapter_folder import read_adapter
+from ..models.base import BaseIdentity, Quantization, load_model, load_tokenizer, locate_base
+from ..models.lora import WEIGHTS
+from ..models.repository import fetch
+from ..models.tiny import TINY_ID
+from ..prompts import Form, PromptContract
+from ..tasks import Task, get
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A loaded model, and what it is.
+
+    Attributes:
+        name: the folder or id that was asked for.
+        tasks: name of each task that an adapter was trained for -> its prompt; empty for a base.
+        revision: commit of the repository, None for a folder.
+        adapter_digest: SHA-256 of an adapter's weights.
+        adapter_bytes: size of that file; ``None`` for a base.
+        staged: its layers are spread over the processes, which answer each row together.
+    """
+
+    name: str
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    base: BaseIdentity
+    revision: str | None
+    quantization: str
+    tasks: Mapping[str, PromptContract] = field(default_factory=dict)
+    adapter_digest: str | None = None
+    adapter_bytes: int | None = None
+    staged: bool = False
+
+    @property
+    def is_adapter(self) -> bool:
+        """Say whether it is an adapter and no base."""
+        return self.adapter_digest is not None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the processes of a model in stages together, and let them go at the end."""
+        with self.model if self.staged else contextlib.nullcontext():
+            yield
+
+    def tasks_named(self, names: tuple[str, ...]) -> list[Task]:
+        """Return the tasks of those names (or files), or all that an adapter was trained for.
+
+        Raises:
+            UsageError: none is named for a base, or one twice.
+            UnknownNameError: there is no such task.
+        """
+        if not names and not self.is_adapter:
+            raise UsageError(
+                f"'{self.name}' is a base model, so the task must be named.", fix="Pass --task."
+            )
+        found = [get(name) for name in names or tuple(self.tasks)]
+        if len({task.name for task in found}) < len(found):
+            raise UsageError(f"The tasks {', '.join(names)} name one twice.", fix="Name each once.")
+        return found
+
+    def prompt(self, task: Task, *, form: Form | None) -> PromptContract:
+        """Return how a task is asked: as the adapter was trained, or a base in ``form``.
+
+        Raises:
+            AdapterMismatchError: the adapter was trained for another task.
+            UsageError: it was trained in another form.
+        """
+        if not self.is_adapter:
+            return task.contract(form or "plain")
+        named = self.tasks.get(task.name)
+        for contract in [named] if named is not None else self.tasks.values():
+            if task.contract(contract.form).digest == contract.bare.digest:
+                if form not in (None, contract.form):
+                    raise UsageError(
+                        f"'{self.name}' was trained with prompts in the form '{contract.form}', "
+                        f"not '{form}'.",
+                        fix="Leave out the form.",
+                    )
+                return contract
+        raise AdapterMismatchError(
+            f"'{self.name}' was trained for {', '.join(self.tasks)} with another prompt than task "
+            f"'{task.name}' has.",
+            fix="Evaluate it on its own task.",
+        )
+
+
+def open_subject(
+    reference: str,
+    *,
+    revision: str | None = None,
+    quantization: Quantization | None = None,
+    stages: int = 1,
+) -> Subject:
+    """Load a base or an adapter that is a folder or a hub id.
+
+    Args:
+        quantization: how to load the base; None is as it was trained, for a base 16-bit.
+        stages: processes over which the layers are spread; all of them must call.
+
+    Raises:
+        MissingFileError, HubError: it is not there.
+        AdapterMismatchError: the adapter is not what was trained.
+    """
+    adapter = _adapter_folder(reference, revision)
+    of_adapter: dict[str, Any] = {}
+    if adapter is not None:
+        weights = adapter / WEIGHTS
+        if not weights.is_file():
+            raise MissingFileError(f"'{reference}' has no {WEIGHTS}.", fix="Fetch it again.")
+        of_adapter = {
+            "adapter_digest": sha256_file(weights),
+            "adapter_bytes": weights.stat().st_size,
+        }
+    if stages > 1:
+        return _staged(reference, revision, quantization, stages=stages, of_adapter=of_adapter)
+    if adapter is not None:
+        found = load_adapter(reference, revision=revision, quantization=quantization or "auto")
+        return Subject(
+            name=reference,
+            model=found.model,
+            tokenizer=found.tokenizer,
+            base=found.base,
+            revision=found.revision,
+            quantization=found.quantization,
+            tasks=found.tasks,
+            **of_adapter,
+        )
+    folder, base = locate_base(reference, revision=revision)
+    used = quantization or "none"
+    return Subject(
+        name=reference,
+        model=load_model(folder, quantization=used),
+        tokenizer=load_tokenizer(folder),
+        base=base,
+        revision=base.revision,
+        quantization=used,
+    )
+
+
+def fetch_subject(reference: str, *, revision: str | None = None) -> None:
+    """Download the files of a base, or of an adapter and its base, where they are missing."""
+    if _adapter_folder(reference, revision) is not None:
+        read_adapter(reference, revision=revision)
+    else:
+        locate_base(reference, revision=revision)
+
+
+def _staged(
+    reference: str,
+    revision: str | None,
+    quantization: Quantization | None,
+    *,
+    stages: int,
+    of_adapter: Mapping[str, Any],
+) -> Subject:
+    from ..inference.pipeline import load_staged
+
+    found = load_staged(
+        reference, stages=stages, quantization=quantization or "auto", revision=revision
+    )
+    return Subject(
+        name=reference,
+        model=found,
+        tokenizer=found.tokenizer,
+        base=found.base,
+        revision=found.revision,
+        quantization=found.quantization,
+        tasks=found.tasks,
+        staged=True,
+        **of_adapter,
+    )
+
+
+def _adapter_folder(reference: str, revision: str | None) -> Path | None:
+    """Return the folder of an adapter, or None for a base."""
+    if reference == TINY_ID:
+        return None
+    try:
+        return fetch(reference, revision=revision, needs="adapter_config.json")[0]
+    except MissingFileError:
+        return None
