@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AdapterMismatchError, DataError, HubNotFoundError, MissingFileError, UsageError
 from ..evidence import MANIFEST, RECORD, check, read_manifest, read_record, verify_files
 from ..files import sha256_bytes
+from ..offline import endpoint
 from ..prompts import PromptContract
-from .card import ROWS, card
+from .card import card
+from .claims import ROWS
+from .eval_results import eval_results_of
 from .hub import client, split_reference
 from .upload import Content, Published, upload, weights_digest_on_hub
 
@@ -66,7 +69,9 @@ def push(
     contracts = {
         task["task"]: PromptContract.from_dict(task["contract"]) for task in record["tasks"]
     }
-    files["README.md"] = card(manifest, contracts=contracts, repo_id=name).encode()
+    address = endpoint()
+    files["README.md"] = card(manifest, contracts=contracts, repo_id=name, address=address).encode()
+    files.update(eval_results_of(manifest, repo_id=name, address=address))
     return upload(
         api,
         name,

@@ -62,8 +62,8 @@ def test_it_shows_use_prompt_labels_results_data_and_provenance(manifest):
     )
     assert "| `person` | a natural person |" in text
     assert "On 300 rows" in text
-    assert "| Always the commonest label | 0.410 | |" in text
-    assert "| **This adapter** | 0.910 | 0.905 |" in text
+    assert "| Always the commonest label | 0.410 | | |" in text
+    assert "| **This adapter** | 0.910 | 0.872 to 0.937 | 0.905 |" in text
     assert "10 also in evaluation" in text
     assert "| learning_rate | 0.002 |" in text
     assert "| Trained parameters | 30,720 |" in text
@@ -150,8 +150,11 @@ def test_every_task_is_shown_with_its_figures(several):
     assert text.count("### Labels") == 2
     assert "Free answers of the kind `number`" in text
     shown = text.partition("## `xbrl_value`")[2]
-    assert "| Model | Accuracy | Exact match | Exact | Rounded | Scale | Sign |" in shown
-    assert "| **This adapter** | 0.910 | 0.905 | 273 | 0 | 20 | 0 |" in shown
+    assert (
+        "| Model | Accuracy | 95 % interval | Exact match | Exact | Rounded | Scale | Sign |"
+        in shown
+    )
+    assert "| **This adapter** | 0.910 | 0.872 to 0.937 | 0.905 | 273 | 0 | 20 | 0 |" in shown
 
 
 def test_the_model_index_has_every_task_once(several):
@@ -193,3 +196,57 @@ def test_an_adapter_of_free_answers_alone_calls_itself_no_classifier(several):
     assert "# XBRL: what value is reported" in text
     assert "text-classification" not in front(text)["tags"]
     assert "It answers with one of the labels" not in text
+
+
+INTERVALS = {
+    "accuracy": {
+        "wilson": {"low": 0.872, "high": 0.937, "confidence": 0.95, "method": "wilson"},
+        "cluster_bootstrap": {"low": 0.801, "high": 0.966, "confidence": 0.95, "method": "x"},
+    },
+    "cluster": "text",
+    "n_effective": 41,
+    "few_clusters": False,
+}
+
+
+def with_intervals(manifest):
+    (task,) = manifest["tasks"]
+    found = task["evaluation"]
+    told = found | {"adapter": found["adapter"] | {"intervals": INTERVALS}}
+    return manifest | {"tasks": [task | {"evaluation": told}]}
+
+
+def test_the_interval_is_that_over_clusters_where_the_evidence_has_it(manifest):
+    text = card(with_intervals(manifest))
+    assert "| **This adapter** | 0.910 | 0.801 to 0.966 | 0.905 |" in text
+    assert "draw whole clusters of rows (by text: 41 of them)" in text
+    assert "Intervals are Wilson's, for rows taken singly." in card(manifest)
+    (result,) = front(text)["model-index"][0]["results"]
+    assert result["metrics"][0]["name"] == "Accuracy (95 % interval 0.801 to 0.966, n=300)"
+
+
+def test_every_figure_names_the_file_that_it_can_be_computed_from(manifest):
+    file = "eval/synthetic_ner-adapter.parquet"
+    text = card(manifest, repo_id="demo/ner", address="http://hub")
+    assert "again from `eval/synthetic_ner-base.parquet` (SHA-256 `" in text
+    assert f"`{file}` (SHA-256 `{manifest['files'][file][:16]}`)" in text
+    (result,) = front(text)["model-index"][0]["results"]
+    assert result["source"] == {"name": file, "url": f"http://hub/demo/ner/blob/main/{file}"}
+    kept = {name: sha for name, sha in manifest["files"].items() if "eval/" not in name}
+    text = card(manifest | {"files": kept}, repo_id="demo/ner", address="http://hub")
+    assert "The rows from which they can be computed again are not published." in text
+    assert "source" not in front(text)["model-index"][0]["results"][0]
+
+
+def test_no_result_is_claimed_for_a_part_of_the_rows(manifest):
+    (task,) = manifest["tasks"]
+    files = [file | {"partial": True} for file in task["data"]["files"]]
+    partial = of_task(manifest, data=task["data"] | {"files": files})
+    few = manifest | {"configuration": manifest["configuration"] | {"evaluation_rows": 300}}
+    enough = manifest | {"configuration": manifest["configuration"] | {"evaluation_rows": 301}}
+    for one in (partial, few):
+        text = card(one)
+        assert "model-index" not in front(text)
+        assert "no result is claimed on a hub" in text
+        assert "| **This adapter** | 0.910 |" in text  # it is told, with what it is worth
+    assert "model-index" in front(card(enough))

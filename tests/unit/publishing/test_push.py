@@ -1,11 +1,16 @@
 """An adapter is published with its evidence, on a base that the hub has, or not at all."""
 
+import hashlib
 import json
 import os
+import shutil
+import urllib.request
+from pathlib import Path
 
 import pytest
+import yaml
 from adapter_folder import base_identity, write_adapter, write_base
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, parse_eval_result_entries
 
 from fin_qlora.errors import (
     AdapterMismatchError,
@@ -45,6 +50,31 @@ def test_an_adapter_is_published_whole_and_private_and_once(published_base, adap
         "manifest.json",
         *read_manifest(adapter)["files"],
     }
+
+
+def test_scores_on_published_data_are_left_for_leaderboards(published_base, base, name, tmp_path):
+    identity = base_identity(base, name="fin-qlora/local")
+    folder = write_adapter(tmp_path / "real", base=identity, task="tfns")
+    done = push(folder, name, base="demo/base")
+    api = HfApi(endpoint=os.environ["HF_ENDPOINT"])
+    path = api.hf_hub_download(name, ".eval_results/tfns.yaml", local_dir=tmp_path / "stock")
+    (entry,) = parse_eval_result_entries(yaml.safe_load(Path(path).read_text("utf-8")))
+    assert (entry.dataset_id, entry.value) == ("zeroshot/twitter-financial-news-sentiment", 0.91)
+    shown = urllib.request.urlopen(
+        urllib.request.Request(
+            entry.source_url.replace("/blob/", "/resolve/"),
+            headers={"Authorization": f"Bearer {os.environ['HF_TOKEN']}"},
+        )
+    )
+    content = (folder / "eval" / "tfns-adapter.parquet").read_bytes()
+    assert shown.read() == content
+    assert hashlib.sha256(content).hexdigest() in entry.notes
+    assert push(folder, name, base="demo/base").commit == done.commit
+    # what a stock client downloads whole is the adapter as it was
+    whole = Path(api.snapshot_download(name, local_dir=tmp_path / "whole"))
+    shutil.rmtree(whole / ".cache")  # the client's own
+    assert (whole / ".eval_results" / "tfns.yaml").is_file()
+    assert verify_files(whole) == []
 
 
 def test_the_texts_of_the_rows_stay_here_when_told(published_base, adapter, name, tmp_path):
