@@ -59,6 +59,23 @@ def test_a_toy_run(tmp_path):
     ]
 
 
+def test_a_toy_run_of_the_inference(tmp_path):
+    file = tmp_path / "gpu.json"
+    done = gpu("--toy", "--quick", "--json", file, "--parts", "inference")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text(encoding="utf-8"))
+    values = {(row["side"], row["figure"]): row["value"] for row in found["rows"]}
+    for side in ("bf16", "8bit", "4bit"):
+        for kind in ("labels", "labels, prompts read whole", "written"):
+            name = f"inference, 8b {side}"
+            assert values[name, f"{kind}: rows"] > 0
+            assert values[name, f"{kind}: time a row"] > 0
+            assert f"{name}, {kind}: time a row: the paper's 0.1 s over it" in found["ratios"]
+            if not torch.cuda.is_available():
+                assert values[name, f"{kind}: peak memory"] is None
+                assert found["not_measured"][f"{name}, {kind}"] == "no CUDA GPU on this machine"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure on")
 def test_without_a_gpu_every_figure_is_null(tmp_path):
     file = tmp_path / "gpu.json"

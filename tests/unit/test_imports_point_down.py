@@ -14,6 +14,7 @@ ROOMS = (
     "cli",
     "recipes",
     "reports",
+    "serving",
     "publishing",
     "training",
     "evaluation",
