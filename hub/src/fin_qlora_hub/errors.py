@@ -19,6 +19,7 @@
     └── OperationalError           the machine, not the caller, is at fault
         ├── StorageFullError
         ├── BusyError
+        │   └── UnreachableError       the database does not answer
         ├── NotInitialisedError
         ├── UnusableDataError
         ├── AlreadyServedError
@@ -121,6 +122,13 @@ class StorageFullError(OperationalError):
 
 class BusyError(OperationalError):
     """Another writer held the metadata for too long; the same request may succeed later."""
+
+
+class UnreachableError(BusyError):
+    """The database does not answer: it is gone, or being started again."""
+
+    def __init__(self, reason: str = "it broke off the connection") -> None:
+        super().__init__(f"The hub's database cannot be reached ({reason}). Try again in a moment.")
 
 
 class NotInitialisedError(OperationalError):

@@ -225,7 +225,8 @@ def search(
     if cursor:
         value, last_id = _read_cursor(cursor, wanted.sort)
         query = query.where(tuple_(key, Repository.id) < (value, last_id))
-    return iter(session.scalars(query))
+    with session.scalars(query) as found:
+        yield from found
 
 
 def list_owned(
@@ -252,7 +253,7 @@ def list_owned(
         .order_by(Repository.id)
         .limit(limit)
     )
-    return [(repository, size) for repository, size in session.execute(query)]
+    return [(repository, int(size)) for repository, size in session.execute(query)]
 
 
 def set_visibility(repository: Repository, *, private: bool) -> None:
@@ -316,7 +317,7 @@ def contents(session: Session, repository: Repository, revision: str) -> Content
     return Contents(
         commit=commit,
         files=all_files(session, repository.id, commit.tree_oid),
-        used_storage=session.scalar(stored) or 0,
+        used_storage=int(session.scalar(stored) or 0),
     )
 
 

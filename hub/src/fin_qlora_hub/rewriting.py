@@ -41,7 +41,7 @@ def list_large_files(
     session: Session, repository: Repository, *, after: str = ""
 ) -> Sequence[LargeFile]:
     """Return a page of the large files that any commit holds, and one more, by their SHA-256."""
-    pushed_at = func.coalesce(XetFile.created_at, repository.updated_at)
+    pushed_at = func.coalesce(func.max(XetFile.created_at), repository.updated_at)
     query = (
         select(TreeEntry.sha256, func.min(TreeEntry.name), TreeEntry.size, pushed_at)
         .outerjoin(
@@ -54,7 +54,7 @@ def list_large_files(
             TreeEntry.large.is_(True),
             TreeEntry.sha256 > after,
         )
-        .group_by(TreeEntry.sha256)
+        .group_by(TreeEntry.sha256, TreeEntry.size)
         .order_by(TreeEntry.sha256)
         .limit(PAGE + 1)
     )

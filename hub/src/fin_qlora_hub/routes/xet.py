@@ -39,7 +39,7 @@ from fin_qlora_hub.routes.dependencies import (
 from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.routes.ranges import UnsatisfiableRangeError, asked_range
 from fin_qlora_hub.routes.receiving import receive
-from fin_qlora_hub.xet.access import Access, Scope, require
+from fin_qlora_hub.xet.access import Access, Scope, generation, require
 from fin_qlora_hub.xet.files import ChunkedFile, find_file, xorbs_after_chunk
 from fin_qlora_hub.xet.ownership import is_due, keep_xorb, owned, stored_xorbs, touch
 from fin_qlora_hub.xet.reconstruction import Reconstruction, Run, plan
@@ -100,7 +100,8 @@ def give_read_token(
         resolve(session, repository, revision)
         assert caller is not None
         access = Access(repository.id, repository.namespace_id, caller.user_id, Scope.READ)
-        return _token(hub, access, public_url=public_url, namespace=repository.namespace.name)
+        place = f"{generation(session)}-{repository.namespace.name}"
+    return _token(hub, access, url=f"{public_url}/xet/{place}")
 
 
 @router.get("/api/{kinds}/{namespace}/{name}/xet-write-token/{revision}")
@@ -118,14 +119,14 @@ def give_write_token(
             resolve(session, repository, revision)
         assert caller is not None
         access = Access(repository.id, repository.namespace_id, caller.user_id, Scope.WRITE)
-        return _token(hub, access, public_url=public_url, namespace=repository.namespace.name)
+        place = f"{generation(session)}-{repository.namespace.name}"
+    return _token(hub, access, url=f"{public_url}/xet/{place}")
 
 
-def _token(hub: Hub, access: Access, *, public_url: str, namespace: str) -> JSONResponse:
-    token, end = access.seal(hub.signer)
+def _token(hub: Hub, access: Access, *, url: str) -> JSONResponse:
     # Clients remember what they sent to an address: each namespace has its own, since what one
     # sent is not there for another, and so has each stock of xorbs.
-    url = f"{public_url}/xet/{hub.generation}-{namespace}"
+    token, end = access.seal(hub.signer)
     return JSONResponse(
         {"accessToken": token, "exp": end, "casUrl": url},
         headers={
