@@ -27,7 +27,7 @@ from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.xet import hashes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
-from throwaway_postgresql import PostgreSQL  # noqa: E402
+from throwaway_postgresql import PostgreSQL
 
 _NUMBERS = count()
 # Where the metadata is in tests that do not choose: `sqlite` or `postgresql`.
@@ -35,6 +35,8 @@ DATABASE = os.environ.get("FIN_QLORA_HUB_TEST_DATABASE", "sqlite")
 # These run on both unless the variable above chooses one.
 ON_BOTH = {
     "test_access",
+    "test_backup",
+    "test_bundles",
     "test_commits",
     "test_discussions",
     "test_lists",

@@ -2,7 +2,8 @@
 
     HubError
     ├── BadRequestError            the request makes no sense as it stands
-    │   └── IllegalPathError       a path that no checkout could hold
+    │   ├── IllegalPathError       a path that no checkout could hold
+    │   └── BadBundleError         a bundle that is damaged, or signed by nobody trusted
     ├── NotAuthenticatedError      no token was sent
     ├── InvalidTokenError          the token is unknown, expired or revoked
     ├── ForbiddenError             the caller is known and may not do this
@@ -26,7 +27,7 @@
         └── AddressError
 
 They know nothing of HTTP: `routes.problems` gives each its status and headers, and the command
-line uses `exit_code` (2 usage, 4 environment, 5 hub).
+line uses `exit_code` (2 usage, 3 data, 4 environment, 5 hub).
 """
 
 
@@ -44,6 +45,12 @@ class BadRequestError(HubError):
 
 class IllegalPathError(BadRequestError):
     """A file path that may not enter a repository."""
+
+
+class BadBundleError(BadRequestError):
+    """A bundle that is damaged, or that nobody signed who is trusted."""
+
+    exit_code = 3
 
 
 class NotAuthenticatedError(HubError):
@@ -128,7 +135,8 @@ class UnreachableError(BusyError):
     """The database does not answer: it is gone, or being started again."""
 
     def __init__(self, reason: str = "it broke off the connection") -> None:
-        super().__init__(f"The hub's database cannot be reached ({reason}). Try again in a moment.")
+        super().__init__("The hub's database cannot be reached. Try again in a moment.")
+        self.reason = reason  # may name machines: for administrators alone
 
 
 class NotInitialisedError(OperationalError):

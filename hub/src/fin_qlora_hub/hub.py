@@ -58,7 +58,7 @@ def initialise(settings: Settings) -> str:
     """Make or bring up to date a data directory; return the form of its tables."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_private(settings)
-    _storage(settings)
+    open_storage(settings)
     return migrate(place_of(settings))
 
 
@@ -102,7 +102,7 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
             ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verifier") as verifiers,
         ):
             yield Hub(
-                *(settings, database, _storage(settings), PartStore(settings.parts_path)),
+                *(settings, database, open_storage(settings), PartStore(settings.parts_path)),
                 *(downloads, signer),
                 *(writers, receivers, verifiers),
             )
@@ -111,5 +111,6 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
         database.close()
 
 
-def _storage(settings: Settings) -> Storage:
+def open_storage(settings: Settings) -> Storage:
+    """Open both stores, which are made where they are missing."""
     return Storage(LocalBlobStore(settings.blobs_path), XorbStore(settings.xorbs_path))

@@ -4,6 +4,7 @@ Whoever writes holds one advisory lock until the transaction ends, as SQLite let
 time. A writer sees what others have written before it got the lock; a reader sees one state.
 """
 
+import logging
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,7 @@ from fin_qlora_hub.errors import (
     UnusableDataError,
 )
 
+_logger = logging.getLogger("fin_qlora_hub")
 READING = MappingProxyType({"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
 # Not "repeatable": the view would be from before the lock.
 WRITING = MappingProxyType(
@@ -80,7 +82,9 @@ def fault(error: DatabaseError, place: str) -> HubError | None:
     if "NUL (0x00)" in str(error.orig):
         return BadRequestError("No name or text may hold the character NUL.")
     if not state and type(error.orig).__name__ == "OperationalError":  # no connection was made
-        return UnreachableError(str(error.orig).strip().split("\n")[0])
+        reason = str(error.orig).strip().split("\n")[0]
+        _logger.error("the database cannot be reached: %s", reason)
+        return UnreachableError(reason)
     return None
 
 

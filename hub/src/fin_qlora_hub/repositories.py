@@ -96,6 +96,16 @@ _MAX_CURSOR_LENGTH = 200
 _MAX_INTEGER = 2**63
 
 
+def read_name(text: str) -> RepositoryName:
+    """Read `namespace/name` or `datasets/namespace/name`; raises BadRequestError."""
+    *kind, namespace, name = ["", "", *text.split("/")][-3:]
+    if kind not in ([""], ["models"], ["datasets"]) or not namespace or text.count("/") > 2:
+        raise BadRequestError(
+            f"{quoted(text)} names no repository: write NAMESPACE/NAME or datasets/NAMESPACE/NAME."
+        )
+    return RepositoryName(Kind.DATASET if kind == ["datasets"] else Kind.MODEL, namespace, name)
+
+
 def full_name(repository: Repository) -> str:
     """Return the id of a repository in the case in which it was made."""
     return f"{repository.namespace.name}/{repository.name}"
@@ -122,8 +132,17 @@ def create(
             "'write'."
         )
     check_repository_name(wanted.name)
-    if _find(session, wanted) is not None:
+    if find_repository(session, wanted) is not None:
         raise AlreadyExistsError(f"You already created this {wanted.kind} repo: {wanted}")
+    repository = add_empty(session, wanted, namespace, private=private)
+    begin_history(session, storage, repository, author=caller)
+    return repository
+
+
+def add_empty(
+    session: Session, wanted: RepositoryName, namespace: Namespace, *, private: bool
+) -> Repository:
+    """Make a repository that has no branch yet, under a name that is free."""
     _forget_former(session, wanted, namespace)
     now = datetime.now(UTC)
     repository = Repository(
@@ -139,7 +158,6 @@ def create(
     )
     session.add(repository)
     session.flush()
-    begin_history(session, storage, repository, author=caller)
     return repository
 
 
@@ -147,7 +165,7 @@ def open_readable(session: Session, wanted: RepositoryName, caller: Caller | Non
     """Return a repository that the caller may read, or behave as if there were none."""
     if caller is None:
         raise NotAuthenticatedError("Invalid username or password.")
-    repository = _find(session, wanted)
+    repository = find_repository(session, wanted)
     if repository is not None and not repository.private:
         return repository
     if repository is None:
@@ -275,7 +293,7 @@ def move(
             f"{quoted(target.namespace)}: it needs the role 'write'."
         )
     check_repository_name(target.name)
-    other = _find(session, target)
+    other = find_repository(session, target)
     if other is not None and other.id != repository.id:
         raise AlreadyExistsError(
             f"A {target.kind} repository called {target} already exists: choose another name."
@@ -321,7 +339,8 @@ def contents(session: Session, repository: Repository, revision: str) -> Content
     )
 
 
-def _find(session: Session, wanted: RepositoryName) -> Repository | None:
+def find_repository(session: Session, wanted: RepositoryName) -> Repository | None:
+    """Return a repository, whoever may read it."""
     return session.scalar(
         select(Repository)
         .join(Repository.namespace)

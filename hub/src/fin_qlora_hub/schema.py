@@ -1,6 +1,7 @@
 """The form of the tables: which one a database has, and the way to the newest."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,8 +78,16 @@ def require_newest_form(place: Place, *, older: bool = False) -> None:
         )
 
 
-def migrate(place: Place, *, migrations: str | None = None, target: str = "head") -> str:
+def migrate(
+    place: Place,
+    *,
+    migrations: str | None = None,
+    target: str = "head",
+    then: Callable[[Connection], None] = lambda _connection: None,
+) -> str:
     """Bring the tables to the newest form, or to `target`; return the name of that form.
+
+    What is to be done `then` belongs to the same transaction.
 
     A SQLite file with data is copied first, beside itself. Foreign keys are off meanwhile, since
     SQLite changes a table by making it anew, which would delete all that refers to the old one;
@@ -103,6 +112,7 @@ def migrate(place: Place, *, migrations: str | None = None, target: str = "head"
         with faults_named(place), engine.begin() as connection:
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, target)
+            then(connection)
             if isinstance(place, Path):
                 _check_references(connection, place, form=wanted)
     finally:

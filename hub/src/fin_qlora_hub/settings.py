@@ -61,6 +61,11 @@ class Settings(BaseSettings):
         return self.data_dir / "parts"
 
     @property
+    def collection_lock_path(self) -> Path:
+        """The file that a backup and a collection of unused contents cannot hold at once."""
+        return self.data_dir / "collection.lock"
+
+    @property
     def lock_path(self) -> Path:
         """The file that a running server holds locked."""
         return self.data_dir / "serve.lock"

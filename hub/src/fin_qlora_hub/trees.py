@@ -73,6 +73,24 @@ def walk(session: Session, repository_id: int, oid: str, *, below: str = "") -> 
     return dict(sorted(found.items()))
 
 
+def folders_below(
+    session: Session, repository_id: int, roots: Iterable[str]
+) -> dict[str, dict[str, Entry]]:
+    """Return some folders and all that are in them, each once, by their ids."""
+    found: dict[str, dict[str, Entry]] = {}
+    level = set(roots)
+    while level:
+        loaded = _load(session, repository_id, level)
+        found |= loaded
+        level = {
+            entry.oid
+            for entries in loaded.values()
+            for entry in entries.values()
+            if isinstance(entry, FolderEntry)
+        } - found.keys()
+    return found
+
+
 def list_below(
     session: Session, repository_id: int, oid: str, *, folder: str, recursive: bool
 ) -> dict[str, Entry] | None:

@@ -41,7 +41,7 @@ from fin_qlora_hub.routes.ranges import UnsatisfiableRangeError, asked_range
 from fin_qlora_hub.routes.receiving import receive
 from fin_qlora_hub.xet.access import Access, Scope, generation, require
 from fin_qlora_hub.xet.files import ChunkedFile, find_file, xorbs_after_chunk
-from fin_qlora_hub.xet.ownership import is_due, keep_xorb, owned, stored_xorbs, touch
+from fin_qlora_hub.xet.ownership import is_due, keep_xorb, still_there, stored_xorbs, touch
 from fin_qlora_hub.xet.reconstruction import Reconstruction, Run, plan
 from fin_qlora_hub.xet.registering import Progress, register_shard
 from fin_qlora_hub.xet.shards import MAX_BYTES, dedup_answer
@@ -212,7 +212,7 @@ async def take_xorb(
 def _is_owned(hub: Hub, access: Access, xorb: str) -> bool:
     with hub.database.reading() as session:
         require(session, access, scope=Scope.WRITE)
-        return bool(owned(session, access.namespace_id, [xorb]))
+        return bool(still_there(session, hub.xorbs, access.namespace_id, [xorb]))
 
 
 async def _touched(hub: Hub, access: Access, xorbs: list[str]) -> bool:
@@ -361,13 +361,13 @@ async def find_chunk(chunk: Hash, hub: CurrentHub, access: Holder) -> Response:
     def search() -> tuple[list[str], bytes] | None:
         with hub.database.reading() as session:
             require(session, access, scope=Scope.WRITE)
-            found = xorbs_after_chunk(session, access.namespace_id, chunk)
+            found = xorbs_after_chunk(session, hub.xorbs, access.namespace_id, chunk)
         if not found:
             return None
         shown: list[tuple[str, XorbIndex]] = []
         size = 0
         for xorb in found:
-            index = hub.xorbs.index(xorb.hash, chunks=xorb.chunks, size=xorb.size)
+            index = hub.xorbs.index(xorb)
             size += 48 * (1 + len(index))
             if shown and size > MAX_ANSWER_BYTES:
                 break
@@ -469,7 +469,7 @@ def _terms(found: Reconstruction) -> list[dict[str, Any]]:
 
 
 def _data_url(hub: Hub, url: str, xorb: str, run: Run) -> str:
-    claims = {"xorb": xorb, "start": run.byte_start, "end": run.byte_end}
+    claims = {"xorb": xorb, "start": run.byte_start, "end": run.byte_end, "made": run.made}
     sealed, _ = hub.signer.seal(_DATA, claims, seconds=URL_SECONDS)
     return f"{url}/xorb-data/{xorb}?part={sealed}"
 
@@ -487,6 +487,8 @@ def send_part(xorb: Hash, part: str, request: Request, hub: CurrentHub) -> Respo
         stored = stored_xorbs(session, [xorb]).get(xorb)
     if stored is None:
         raise NotFoundError("The xorb is gone.")
+    if claims.get("made") != stored.made:
+        raise ForbiddenError("The xorb was packed anew: ask for another address.")
     start, end = claims["start"], claims["end"]
     try:
         asked = asked_range(request, size=stored.size)
