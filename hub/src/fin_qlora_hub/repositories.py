@@ -132,7 +132,7 @@ def create(
             "'write'."
         )
     check_repository_name(wanted.name)
-    if find_repository(session, wanted) is not None:
+    if _find(session, wanted) is not None:
         raise AlreadyExistsError(f"You already created this {wanted.kind} repo: {wanted}")
     repository = add_empty(session, wanted, namespace, private=private)
     begin_history(session, storage, repository, author=caller)
@@ -165,7 +165,7 @@ def open_readable(session: Session, wanted: RepositoryName, caller: Caller | Non
     """Return a repository that the caller may read, or behave as if there were none."""
     if caller is None:
         raise NotAuthenticatedError("Invalid username or password.")
-    repository = find_repository(session, wanted)
+    repository = _find(session, wanted)
     if repository is not None and not repository.private:
         return repository
     if repository is None:
@@ -293,7 +293,7 @@ def move(
             f"{quoted(target.namespace)}: it needs the role 'write'."
         )
     check_repository_name(target.name)
-    other = find_repository(session, target)
+    other = _find(session, target)
     if other is not None and other.id != repository.id:
         raise AlreadyExistsError(
             f"A {target.kind} repository called {target} already exists: choose another name."
@@ -341,6 +341,10 @@ def contents(session: Session, repository: Repository, revision: str) -> Content
 
 def find_repository(session: Session, wanted: RepositoryName) -> Repository | None:
     """Return a repository, whoever may read it."""
+    return _find(session, wanted)
+
+
+def _find(session: Session, wanted: RepositoryName) -> Repository | None:
     return session.scalar(
         select(Repository)
         .join(Repository.namespace)
