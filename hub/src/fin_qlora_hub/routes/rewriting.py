@@ -13,6 +13,7 @@ from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
 from fin_qlora_hub.repositories import Kind, RepositoryName, open_readable, open_writable
 from fin_qlora_hub.rewriting import PAGE, list_large_files, remove_large_files, squash
 from fin_qlora_hub.routes import payloads
+from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,
@@ -79,7 +80,7 @@ def list_files(
     caller: CurrentCaller,
     public_url: PublicUrl,
     cursor: str = "",
-) -> JSONResponse:
+) -> Json:
     """List the large files of all commits."""
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
