@@ -137,6 +137,12 @@ def shared(api: HfApi, new_name: Callable[..., str]) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def open_a_hub() -> Callable[..., AbstractContextManager[RunningHub]]:
+    """Start a hub for the tests of a module."""
+    return running_hub
+
+
 @pytest.fixture
 def start_hub() -> Callable[..., AbstractContextManager[RunningHub]]:
     """Start a hub of the test's own: `with start_hub(data_dir, max_file_bytes=100) as hub`."""

@@ -61,10 +61,15 @@ async def _repository_name(kinds: Plural, namespace: Segment, name: Segment) -> 
     return RepositoryName(KINDS[kinds], namespace, name)
 
 
-async def _upload_slot(request: Request) -> AsyncIterator[None]:
+def upload_slots(request: Request) -> UploadSlots:
+    """Return what lets large bodies in."""
     slots = request.app.state.uploads
     assert isinstance(slots, UploadSlots)
-    async with slots.one():
+    return slots
+
+
+async def _upload_slot(request: Request) -> AsyncIterator[None]:
+    async with upload_slots(request).one():
         yield
 
 
