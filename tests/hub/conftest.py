@@ -191,14 +191,20 @@ def shared(api: HfApi, new_name: Callable[..., str]) -> str:
     return name
 
 
-@pytest.fixture
-def start_hub(database) -> Callable[..., AbstractContextManager[RunningHub]]:
-    """Start a hub of the test's own: `with start_hub(data_dir, max_file_bytes=100) as hub`."""
+@pytest.fixture(scope="session")
+def open_a_hub(database) -> Callable[..., AbstractContextManager[RunningHub]]:
+    """Start a hub for the tests of a module: `with open_a_hub(data_dir, max_file_bytes=100)`."""
 
     def start(data_dir: Path, **options: object) -> AbstractContextManager[RunningHub]:
         return running_hub(data_dir, **{"database_url": database(), **options})
 
     return start
+
+
+@pytest.fixture
+def start_hub(open_a_hub) -> Callable[..., AbstractContextManager[RunningHub]]:
+    """Start a hub of the test's own: `with start_hub(data_dir, max_file_bytes=100) as hub`."""
+    return open_a_hub
 
 
 class XetMaker:

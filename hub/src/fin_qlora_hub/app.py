@@ -3,11 +3,14 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from fin_qlora_hub.authentication import KnownCallers
+from fin_qlora_hub.freshness import watch
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes import (
     discussions,
     gating,
     identity,
+    information,
     lfs,
     misc,
     problems,
@@ -29,10 +32,13 @@ def create_app(hub: Hub) -> ASGIApp:
     app = FastAPI(title="fin-qlora-hub", openapi_url=None, docs_url=None, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.hub = hub
+    app.state.callers = KnownCallers(hub.database, watch(hub.database.place))
     app.state.uploads = UploadSlots(hub.settings.max_uploads)
     problems.install(app)
-    # `repositories` last: it ends with the routes that take any name.
+    # The most frequent first; `repositories` last: it ends with the routes that take any name.
     for noun in (
+        information,
+        resolve,
         misc,
         identity,
         discussions,
@@ -44,7 +50,6 @@ def create_app(hub: Hub) -> ASGIApp:
         trees,
         references,
         upload,
-        resolve,
         repositories,
     ):
         app.include_router(noun.router)

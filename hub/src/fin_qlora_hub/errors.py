@@ -8,6 +8,7 @@
     ├── InvalidTokenError          the token is unknown, expired or revoked
     ├── ForbiddenError             the caller is known and may not do this
     │   └── GatedError             they may see the repository, but must ask for its files
+    │       └── GatedForStrangersError     they must say who they are before they can ask
     ├── NotFoundError
     │   ├── RepositoryNotFoundError
     │   │   └── UnhostedRepositoryError   nothing to read in a namespace that is not the caller's
@@ -67,6 +68,10 @@ class ForbiddenError(HubError):
 
 class GatedError(ForbiddenError):
     """The caller may see the repository, but must be let in before they have its files."""
+
+
+class GatedForStrangersError(GatedError):
+    """A stranger may see the repository, but must sign in before they can be let in."""
 
 
 class NotFoundError(HubError):

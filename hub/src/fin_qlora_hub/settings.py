@@ -24,6 +24,7 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^\s?#]+$",
         description="Base URL that clients use; needed behind a proxy, may hold a path prefix.",
     )
+    anonymous_read: bool = False
     max_file_bytes: int = Field(default=64 * 1024 * MIB, gt=0)
     max_commit_bytes: int = Field(default=2048 * MIB, gt=0)
     max_request_bytes: int = Field(default=8 * MIB, gt=0)

@@ -1,5 +1,6 @@
 """The tables of the metadata; `migrations` makes them, and a test compares the two."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -93,6 +94,14 @@ class Token(Base):
     expires_at: Mapped[datetime | None]
 
 
+def _list_indexes(*keys: str) -> Iterator[Index]:
+    """Make those in whose order lists are read: of what is public, and of one namespace."""
+    for key in keys:
+        yield Index(f"ix_repositories_public_{key}", "kind", "private", key, "id")
+        columns = ("namespace_id", "kind", "private", key, "id")
+        yield Index(f"ix_repositories_namespace_{key}", *columns)
+
+
 class Repository(Base):
     """A model or data-set repository with what its newest card says of it.
 
@@ -102,7 +111,7 @@ class Repository(Base):
     __tablename__ = "repositories"
     __table_args__ = (
         UniqueConstraint("kind", "namespace_id", "name_key"),
-        Index(None, "kind", "updated_at"),
+        *_list_indexes("updated_at", "created_at", "downloads"),
         {"sqlite_autoincrement": True},  # the number of a removed repository never comes back
     )
 

@@ -39,7 +39,7 @@ from fin_qlora_hub.routes.dependencies import (
 from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.routes.ranges import UnsatisfiableRangeError, asked_range
 from fin_qlora_hub.routes.receiving import receive
-from fin_qlora_hub.xet.access import Access, Scope, generation, require
+from fin_qlora_hub.xet.access import STRANGER, Access, Scope, generation, require
 from fin_qlora_hub.xet.files import ChunkedFile, find_file, xorbs_after_chunk
 from fin_qlora_hub.xet.ownership import is_due, keep_xorb, still_there, stored_xorbs, touch
 from fin_qlora_hub.xet.reconstruction import Reconstruction, Run, plan
@@ -98,8 +98,8 @@ def give_read_token(
         repository = open_readable(session, target, caller)
         require_download(session, repository, caller)
         resolve(session, repository, revision)
-        assert caller is not None
-        access = Access(repository.id, repository.namespace_id, caller.user_id, Scope.READ)
+        user = STRANGER if caller is None else caller.user_id
+        access = Access(repository.id, repository.namespace_id, user, Scope.READ)
         place = f"{generation(session)}-{repository.namespace.name}"
     return _token(hub, access, url=f"{public_url}/xet/{place}")
 

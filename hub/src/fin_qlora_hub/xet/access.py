@@ -15,6 +15,8 @@ from fin_qlora_hub.tables import AccessRequest, HubState, Membership, Repository
 from fin_qlora_hub.xet.signing import Signer, new_key
 
 TOKEN_SECONDS = 30 * 60
+# Nobody's number: where strangers may read, they fetch chunks of what is public.
+STRANGER = 0
 _PURPOSE = "xet-token"
 
 
