@@ -162,6 +162,7 @@ def test_tokens_expire_and_can_be_revoked(running) -> None:
         assert status(new) == 401
 
 
+@pytest.mark.sqlite
 def test_tokens_are_kept_only_as_digests(running) -> None:
     files = running.hub.settings.data_dir.glob("hub.sqlite3*")
     kept = b"".join(file.read_bytes() for file in files)

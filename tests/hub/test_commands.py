@@ -109,6 +109,7 @@ def test_mistakes_about_tokens(command, arguments, complaint) -> None:
     assert len(refused.stderr) < 1000
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_says_its_address_and_stops_in_order(command, tmp_path, number, served) -> None:
     command("init")
@@ -161,6 +162,7 @@ def test_killed_in_the_middle_of_a_commit(command, tmp_path, served) -> None:
         assert after == before
 
 
+@pytest.mark.sqlite
 def test_migrations_make_the_tables_that_the_code_declares(command, tmp_path) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext

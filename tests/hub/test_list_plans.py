@@ -28,6 +28,7 @@ def plan(running, query) -> list[str]:
     return [row[3] for row in rows]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("shape", CASES, ids=str)
 def test_an_ordered_list_is_read_in_order(running, shape) -> None:
     steps = plan(running, statement(shape))
@@ -36,6 +37,7 @@ def test_an_ordered_list_is_read_in_order(running, shape) -> None:
     assert not [step for step in steps if step.startswith(("SCAN", "USE TEMP B-TREE"))], steps
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("namespace", [False, True])
 def test_a_rare_tag_is_looked_up(running, namespace) -> None:
     shape = Shape(sort=SortKey.UPDATED, namespace=namespace, tags=2, rare=True)
@@ -44,6 +46,7 @@ def test_a_rare_tag_is_looked_up(running, namespace) -> None:
     assert not [step for step in steps if step.startswith("SCAN")], steps
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "query",
     [_BY_NAME, _NAMED, _SOME.params(repository=1, tree="", names=["a"])],

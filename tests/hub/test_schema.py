@@ -24,6 +24,8 @@ revision = "9999"
 down_revision = "{newest}"
 branch_labels = depends_on = None
 
+pytestmark = pytest.mark.sqlite
+
 
 def upgrade():
     with op.batch_alter_table("repositories") as batch:

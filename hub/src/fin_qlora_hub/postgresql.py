@@ -28,6 +28,16 @@ WRITING = MappingProxyType(
     {"isolation_level": "READ COMMITTED", "postgresql_readonly": False, "exclusive": True}
 )
 CONNECT_SECONDS = 10
+# A server that dies with its machine must not hold the lock until the network notices by itself.
+_SESSION = MappingProxyType(
+    {
+        "timezone": "UTC",
+        "tcp_keepalives_idle": 30,
+        "tcp_keepalives_interval": 10,
+        "tcp_keepalives_count": 3,
+        "idle_in_transaction_session_timeout": 10 * 60 * 1000,
+    }
+)
 # Any number does, as long as all servers take the same: this one is "finhub" in ASCII.
 _WRITERS_LOCK = int.from_bytes(b"finhub")
 _LOCK_TIMEOUT = "55P03"
@@ -51,7 +61,10 @@ def make_engine(url: URL, *, patience: float, connections: int) -> Engine:
         connect_args={
             "application_name": "fin-qlora-hub",
             "connect_timeout": CONNECT_SECONDS,
-            "options": f"-c lock_timeout={int(patience * 1000)} -c timezone=UTC",
+            "options": " ".join(
+                f"-c {name}={value}"
+                for name, value in {"lock_timeout": int(patience * 1000), **_SESSION}.items()
+            ),
         },
         pool_size=connections,
         max_overflow=0,
