@@ -63,6 +63,9 @@ def populated(start_hub, tmp_path) -> Path:
         card = b"---\nlicense: mit\n---\n"
         hub.api().upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id="desk/a")
         hub.api().upload_file(path_or_fileobj=b"x", path_in_repo="d/f", repo_id="desk/a")
+        told = b"- {dataset: {id: desk/bench, task_id: t}, value: 1}"
+        path = ".eval_results/r.yaml"
+        hub.api().upload_file(path_or_fileobj=told, path_in_repo=path, repo_id="desk/a")
         hub.api().create_tag("desk/a", tag="v1")
         hub.api().upload_file(path_or_fileobj=b"w", path_in_repo="w.bin", repo_id="desk/a")
         hub.api().create_discussion("desk/a", "a question", description="why?")

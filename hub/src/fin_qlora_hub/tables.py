@@ -142,6 +142,25 @@ class RepositoryTag(Base):
     tag: Mapped[str] = mapped_column(String(255), primary_key=True, index=True)
 
 
+class EvaluationResult(Base):
+    """A number that a model tells of itself, by which a data set ranks it.
+
+    `dataset_key` is the id of the data set in lower case, which this hub need not have.
+    """
+
+    __tablename__ = "evaluation_results"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    dataset_key: Mapped[str] = mapped_column(String(193), index=True)
+    task: Mapped[str] = mapped_column(String(255))
+    value: Mapped[float]
+    filename: Mapped[str]
+    data: Mapped[dict[str, Any]]
+
+
 class Reference(Base):
     """A branch (`refs/heads/...`) or tag (`refs/tags/...`) and the commit that it names."""
 

@@ -61,6 +61,7 @@ _EXPANDABLE = frozenset(
     "pipeline_tag private resourceGroup safetensors sha siblings spaces tags transformersInfo "
     "trendingScore usedStorage widgetData xetEnabled".split()
 )
+_DETAILS = frozenset(["cardData", "config", "evalResults", "model-index"])
 _LISTED = (
     *("modelId", "private", "gated", "likes", "downloads", "createdAt", "lastModified"),
     *("tags", "pipeline_tag", "library_name"),
@@ -102,7 +103,7 @@ def list_repositories(
         *(["config"] if config else []),
     ]
     tags = [tag for value in filters for tag in value.split(",")]
-    details = bool({"cardData", "config"}.intersection(fields))
+    details = bool(_DETAILS.intersection(fields))
     wanted = Search(
         kind=KINDS[kinds],
         author=author,

@@ -38,7 +38,12 @@ def repository(found: Seen, *, details: Mapping[str, Any] | None = None) -> dict
         "baseModels": {"models": [{"id": name} for name in card["base_models"]]},
     }
     if details is not None:
-        shown |= {"cardData": details["data"], "config": details["config"]}
+        shown |= {
+            "cardData": details["data"],
+            "config": details["config"],
+            "model-index": details["data"].get("model-index"),
+            "evalResults": details.get("results", []),
+        }
     return shown
 
 

@@ -1,0 +1,54 @@
+"""Indexes in the order of lists, and the results of evaluations that models tell of."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+KEYS = ("updated_at", "created_at", "downloads")
+
+
+def upgrade() -> None:
+    """Make an index for each order and part of a list, and the table of results."""
+    op.create_table(
+        "evaluation_results",
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("dataset_key", sa.String(length=193), nullable=False),
+        sa.Column("task", sa.String(length=255), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("filename", sa.String(), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["repository_id"],
+            ["repositories.id"],
+            name=op.f("fk_evaluation_results_repository_id_repositories"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("repository_id", "position", name=op.f("pk_evaluation_results")),
+    )
+    op.create_index(
+        op.f("ix_evaluation_results_dataset_key"), "evaluation_results", ["dataset_key"]
+    )
+    op.drop_index(op.f("ix_repositories_kind_updated_at"), table_name="repositories")
+    for key in KEYS:
+        op.create_index(
+            f"ix_repositories_public_{key}", "repositories", ["kind", "private", key, "id"]
+        )
+        op.create_index(
+            f"ix_repositories_namespace_{key}",
+            "repositories",
+            ["namespace_id", "kind", "private", key, "id"],
+        )
+
+
+def downgrade() -> None:
+    """Go back to the one index, without results."""
+    op.drop_table("evaluation_results")
+    for key in KEYS:
+        op.drop_index(f"ix_repositories_public_{key}", table_name="repositories")
+        op.drop_index(f"ix_repositories_namespace_{key}", table_name="repositories")
+    op.create_index(op.f("ix_repositories_kind_updated_at"), "repositories", ["kind", "updated_at"])
