@@ -55,10 +55,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if DATABASE == "postgresql":
-        for item in items:
-            if item.get_closest_marker("sqlite"):
-                item.add_marker(pytest.mark.skip(reason="about the file of SQLite"))
+    for item in items:
+        values = item.callspec.params if hasattr(item, "callspec") else {}
+        if item.get_closest_marker("sqlite") and values.get("database", DATABASE) != "sqlite":
+            item.add_marker(pytest.mark.skip(reason="about the file of SQLite"))
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,9 @@ def filled(start_hub, tmp_path):
         api.upload_file(path_or_fileobj=WEIGHTS, path_in_repo="w.bin", repo_id="desk/a")
         card = "---\nlicense: mit\n---\nä\x1f".encode()
         api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id="desk/a")
+        told = b"- {dataset: {id: desk/bench, task_id: t}, value: 1}"
+        path = ".eval_results/r.yaml"
+        api.upload_file(path_or_fileobj=told, path_in_repo=path, repo_id="desk/a")
         api.create_tag("desk/a", tag="v1", tag_message="the first")
         api.create_discussion("desk/a", "a question", description="why?")
         api.move_repo("desk/a", "desk/b")
@@ -94,7 +97,7 @@ def test_a_second_snapshot_copies_only_what_is_new(filled, tmp_path) -> None:
     with open_hub(settings) as hub:
         assert list(check(hub)) == []
         with hub.database.reading() as session:
-            assert session.scalar(select(func.count()).select_from(StoredFile)) == 3
+            assert session.scalar(select(func.count()).select_from(StoredFile)) == 4
 
 
 def test_a_backup_of_a_busy_hub_is_of_one_moment(filled, tmp_path) -> None:
@@ -148,12 +151,12 @@ def test_damage_is_named_on_both_ways(filled, tmp_path) -> None:
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
     findings = restore(Settings(data_dir=tmp_path / "restored"), tmp_path / "backup")
-    assert len(findings) == 3
+    assert len(findings) == 4
     assert all("changed in the backup" in finding for finding in findings)
     shutil.rmtree(tmp_path / "backup" / "blobs")
     shutil.rmtree(tmp_path / "backup" / "xorbs")
     findings = restore(Settings(data_dir=tmp_path / "empty"), tmp_path / "backup")
-    assert len(findings) == 3
+    assert len(findings) == 4
     assert all("not in the backup" in finding for finding in findings)
 
 
