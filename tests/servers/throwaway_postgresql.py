@@ -12,11 +12,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from contextlib import suppress
+import time
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+# The pipe closes when this process ends, even by a signal that it cannot catch.
+_AS_LONG_AS_SOMEBODY_WRITES = '"$@" & server=$!; cat >/dev/null; kill -QUIT $server; wait $server'
 USERS = ("postgres", "nobody")
 
 
@@ -28,7 +31,7 @@ def find_programs() -> Path | None:
     found = find_spec("pgserver")
     if found is not None and found.origin:
         folders.append(Path(found.origin).parent / "pginstall" / "bin")
-    wanted = ("initdb", "postgres", "pg_ctl")
+    wanted = ("initdb", "postgres")
     return next((f for f in folders if all((f / name).is_file() for name in wanted)), None)
 
 
@@ -45,23 +48,66 @@ class PostgreSQL:
         self._numbers = count()
         if self._user is not None:
             shutil.chown(self._folder, self._user)
-        self._run("initdb", "-A", "trust", "-U", "hub", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        self._process: subprocess.Popen[bytes] | None = None
+        words = "-A trust -U hub -E UTF8 --locale=C.UTF-8 -N".split()
+        made = subprocess.run(
+            [str(programs / "initdb"), "-D", str(self._folder / "data"), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+            **self._as_user(),
+        )
+        if made.returncode:
+            raise RuntimeError(f"initdb failed:\n{made.stdout}")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self._options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' "
-            f"-c max_connections={connections} -c fsync=off"
-        )
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": connections,
+            "fsync": "off",
+        }
+        self._options = ["-p", str(self.port)]
+        for name, value in settings.items():
+            self._options += ["-c", f"{name}={value}"]
         self.start()
 
     def start(self) -> None:
-        log = str(self._folder / "log")
-        self._run("pg_ctl", "-w", "-t", "60", "-l", log, "-o", self._options, "start")
+        """Start the server; it ends with this process, however that ends."""
+        server = [str(self._programs / "postgres"), "-D", str(self._folder / "data")]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["sh", "-c", _AS_LONG_AS_SOMEBODY_WRITES, "sh", *server, *self._options],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                **self._as_user(),
+            )
+        self._wait()
 
     def stop(self) -> None:
         """Stop the server at once, as a crash would."""
-        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+        if self._process is not None:
+            self._process.communicate(timeout=60)
+            self._process = None
+
+    def _wait(self) -> None:
+        import psycopg
+
+        end = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(self._url("postgres"), connect_timeout=5).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def new_database(self, *options: str) -> str:
         """Make an empty database and return its address."""
@@ -73,32 +119,18 @@ class PostgreSQL:
         return self._url(name)
 
     def remove(self) -> None:
-        with suppress(RuntimeError):  # a test has stopped it
-            self.stop()
+        self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _url(self, database: str) -> str:
         return f"postgresql://hub@127.0.0.1:{self.port}/{database}"
 
-    def _run(self, program: str, *arguments: str) -> None:
-        # Not a pipe: the server that pg_ctl starts would keep it open.
-        with tempfile.TemporaryFile("w+") as said:
-            done = subprocess.run(
-                [str(self._programs / program), "-D", str(self._folder / "data"), *arguments],
-                user=self._user,
-                group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
-                extra_groups=None if self._user is None else [],
-                cwd=self._folder,
-                env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                timeout=120,
-                check=False,
-            )
-            if done.returncode:
-                said.seek(0)
-                raise RuntimeError(f"{program} failed:\n{said.read()}")
+    def _as_user(self) -> dict[str, Any]:
+        common = {"cwd": self._folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C"}}
+        if self._user is None:
+            return common
+        group = pwd.getpwnam(self._user).pw_gid
+        return {**common, "user": self._user, "group": group, "extra_groups": []}
 
 
 def _user() -> str:
