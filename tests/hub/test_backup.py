@@ -144,6 +144,8 @@ def test_damage_is_named_on_both_ways(filled, tmp_path) -> None:
     xorb.write_bytes(sound[:1000] + bytes(1000) + sound[2000:])
     made = back_up(filled.hub, tmp_path / "damaged")
     assert [xorb.parent.name + xorb.name in finding for finding in made.findings] == [True]
+    assert not list((tmp_path / "damaged").glob("incoming-*"))
+    assert not list((tmp_path / "damaged").rglob("content"))
     xorb.write_bytes(sound)
     back_up(filled.hub, tmp_path / "backup")
     for path in (tmp_path / "backup").glob("[bx]*/??/*"):

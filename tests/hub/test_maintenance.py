@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from fin_qlora_hub import collecting, disk
+from fin_qlora_hub.blobs import LocalBlobStore
 from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.collecting import collect
 from fin_qlora_hub.hub import open_hub
@@ -315,6 +316,25 @@ def test_what_is_damaged_is_set_aside_and_heals(hub, command) -> None:
     with hub.http() as http:
         found = http.get("/alice/a/resolve/main/w.bin").content
     assert found == some_bytes(1_200_000, seed=1)
+
+
+def test_what_was_sent_again_meanwhile_is_not_set_aside(hub, monkeypatch) -> None:
+    sha256 = hashlib.sha256(b"text").hexdigest()
+    flip(hub.hub.blobs.path_of(sha256))
+    read = LocalBlobStore.read
+
+    def read_and_heal(store, name, **span):
+        pieces = list(read(store, name, **span))
+        if name == sha256:
+            writer = store.writer(limit=10)
+            writer.write(b"text")
+            store.publish([writer.finish()])
+        return iter(pieces)
+
+    monkeypatch.setattr(LocalBlobStore, "read", read_and_heal)
+    assert len(list(scrub(hub.hub, set_aside=True))) == 1
+    monkeypatch.undo()
+    assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
 
 
 def test_a_xorb_heals_when_it_is_sent_again(hub, xet, maker) -> None:

@@ -67,28 +67,35 @@ def back_up(hub: Hub, target: Path) -> Backup:
     if target.resolve().is_relative_to(hub.settings.data_dir.resolve()):
         raise BadRequestError("A backup belongs on another disk than the data directory.")
     target.mkdir(parents=True, exist_ok=True, mode=0o700)
-    incoming = target / f"incoming-{uuid4().hex}"
-    incoming.mkdir(mode=0o700)
-    try:
-        with held(hub.settings.collection_lock_path, exclusive=False):
-            moment = datetime.now(UTC)
-            with hub.database.reading() as session:
-                files = write_rows(session.connection(), incoming)
-                chunked = set(session.scalars(select(XetFile.sha256)))
-                found = session.execute(select(StoredFile.sha256, StoredFile.size))
-                contents = {sha256: size for sha256, size in found}  # noqa: C416
-                xorbs = [stored(row) for row in session.scalars(select(Xorb))]
-            copier = _Copier(hub, target, incoming)
-            for sha256, size in sorted(contents.items()):
-                copier.content(sha256, size=size, needed=sha256 not in chunked)
-            for xorb in xorbs:
-                copier.xorb(xorb)
-        name = moment.strftime("%Y%m%dT%H%M%S.%fZ")
-        _write_manifest(incoming, files, form=current_form(place_of(hub.settings)) or "")
-        (target / _SNAPSHOTS).mkdir(exist_ok=True, mode=0o700)
-        disk.put_in_place(incoming, target / _SNAPSHOTS / name)
-    finally:
-        shutil.rmtree(incoming, ignore_errors=True)
+    with held(target / "lock", exclusive=True):
+        for left in target.glob("incoming-*"):  # by a backup that was cut short
+            shutil.rmtree(left)
+        incoming = target / f"incoming-{uuid4().hex}"
+        incoming.mkdir(mode=0o700)
+        try:
+            return _back_up(hub, target, incoming)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _back_up(hub: Hub, target: Path, incoming: Path) -> Backup:
+    with held(hub.settings.collection_lock_path, exclusive=False):
+        moment = datetime.now(UTC)
+        with hub.database.reading() as session:
+            files = write_rows(session.connection(), incoming)
+            chunked = set(session.scalars(select(XetFile.sha256)))
+            found = session.execute(select(StoredFile.sha256, StoredFile.size))
+            contents = {sha256: size for sha256, size in found}  # noqa: C416
+            xorbs = [stored(row) for row in session.scalars(select(Xorb))]
+        copier = _Copier(hub, target, incoming)
+        for sha256, size in sorted(contents.items()):
+            copier.content(sha256, size=size, needed=sha256 not in chunked)
+        for xorb in xorbs:
+            copier.xorb(xorb)
+    name = moment.strftime("%Y%m%dT%H%M%S.%fZ")
+    _write_manifest(incoming, files, form=current_form(place_of(hub.settings)) or "")
+    (target / _SNAPSHOTS).mkdir(exist_ok=True, mode=0o700)
+    disk.put_in_place(incoming, target / _SNAPSHOTS / name)
     rows = sum(file.rows for file in files.values())
     return Backup(name, rows, copier.copied, tuple(copier.findings))
 
@@ -145,10 +152,11 @@ class _Copier:
                 yield piece
 
         self._write(pieces())
-        if digest.hexdigest() != sha256:
+        if digest.hexdigest() == sha256:
+            self._keep(place)
+        else:
+            self._incoming.unlink()
             self.findings.append(f"The content {sha256} has changed on the disk.")
-            return
-        self._keep(place)
 
     def xorb(self, xorb: StoredXorb) -> None:
         place = disk.place_in(self._target / XORBS, xorb.hash)
@@ -165,6 +173,7 @@ class _Copier:
         if intact:
             self._keep(place)
         else:
+            self._incoming.unlink(missing_ok=True)
             self.findings.append(f"The xorb {xorb.hash} is missing or damaged.")
 
     def _write(self, pieces: Iterable[bytes]) -> None:

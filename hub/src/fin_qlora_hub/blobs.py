@@ -94,8 +94,8 @@ class BlobStore(Protocol):
         upload of the same bytes comes before this or after it, never in between.
         """
 
-    def set_aside(self, sha256: str) -> None:
-        """Take damaged bytes away, so that a client that has them sends them again."""
+    def set_aside(self, sha256: str, *, sent_at: float) -> None:
+        """Take damaged bytes away, unless they were sent anew since a moment."""
 
     def sweep(self) -> int:
         """Remove what interrupted uploads left behind; return the number of files."""
@@ -184,10 +184,11 @@ class LocalBlobStore:
                         removed[sha256] = status.st_size
         return removed
 
-    def set_aside(self, sha256: str) -> None:
+    def set_aside(self, sha256: str, *, sent_at: float) -> None:
         """Move the file to `damaged/`."""
         with held(self._lock, exclusive=True):
-            disk.set_aside(self.path_of(sha256), self._root)
+            if self.last_sent(sha256) == sent_at:
+                disk.set_aside(self.path_of(sha256), self._root)
 
     def remove_old(self) -> int:
         """Look into `incoming/`."""

@@ -42,13 +42,13 @@ def scrub(hub: Hub, *, set_aside: bool = False) -> Iterator[str]:
     send it again. Clients of Xet then forget what they believe to be here.
     """
     advice = "it was set aside, send it again" if set_aside else "put it back from a copy"
-    for name, _ in hub.blobs.contents():
+    for name, sent_at in hub.blobs.contents():
         digest = hashlib.sha256()
         for chunk in hub.blobs.read(name):
             digest.update(chunk)
         if digest.hexdigest() != name:
             if set_aside:
-                hub.blobs.set_aside(name)
+                hub.blobs.set_aside(name, sent_at=sent_at)
             yield f"The content {name} has changed on the disk: {advice}."
     with hub.database.reading() as session:
         known = [stored(row) for row in session.scalars(select(Xorb))]
@@ -57,8 +57,9 @@ def scrub(hub: Hub, *, set_aside: bool = False) -> Iterator[str]:
             continue
         if set_aside and hub.xorbs.holds(xorb):
             with hub.database.writing() as session:
-                hub.xorbs.set_aside(xorb.hash)
-                new_generation(session)
+                if not hub.xorbs.is_sound(xorb):  # it has not been sent again meanwhile
+                    hub.xorbs.set_aside(xorb.hash)
+                    new_generation(session)
         yield f"The xorb {xorb.hash} has changed on the disk: {advice}."
 
 
