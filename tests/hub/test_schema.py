@@ -13,6 +13,7 @@ from fin_qlora_hub.schema import current_form, migrate
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.tables import Base
 
+pytestmark = pytest.mark.sqlite
 NEWEST = max(
     path.name[1:5] for path in (Path(present.__file__).parent / "versions").glob("r[0-9]*.py")
 )
@@ -23,8 +24,6 @@ from alembic import op
 revision = "9999"
 down_revision = "{newest}"
 branch_labels = depends_on = None
-
-pytestmark = pytest.mark.sqlite
 
 
 def upgrade():

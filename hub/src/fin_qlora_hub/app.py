@@ -28,13 +28,10 @@ from fin_qlora_hub.routes.boundary import Boundary
 from fin_qlora_hub.routes.receiving import UploadSlots
 
 
-def create_app(hub: Hub) -> ASGIApp:
-    """Build the application that serves a hub."""
+def build_routes() -> FastAPI:
+    """Return every route, with what it takes; the hub that they serve is not chosen yet."""
     app = FastAPI(title="fin-qlora-hub", openapi_url=None, docs_url=None, redoc_url=None)
     app.router.redirect_slashes = False
-    app.state.hub = hub
-    app.state.callers = KnownCallers(hub.database, watch(hub.database.place))
-    app.state.uploads = UploadSlots(hub.settings.max_uploads)
     problems.install(app)
     # The most frequent first; `repositories` last: it ends with the routes that take any name.
     for noun in (
@@ -55,4 +52,13 @@ def create_app(hub: Hub) -> ASGIApp:
         repositories,
     ):
         app.include_router(noun.router)
+    return app
+
+
+def create_app(hub: Hub) -> ASGIApp:
+    """Build the application that serves a hub."""
+    app = build_routes()
+    app.state.hub = hub
+    app.state.callers = KnownCallers(hub.database, watch(hub.database.place))
+    app.state.uploads = UploadSlots(hub.settings.max_uploads)
     return Boundary(app, settings=hub.settings)
