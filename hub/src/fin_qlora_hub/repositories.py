@@ -75,6 +75,16 @@ def create(
 ) -> Repository:
     """Make a repository with its first commit."""
     caller = signed_in(caller)
+    repository = claim(session, wanted, private=private, caller=caller)
+    begin_history(session, storage, repository, author=caller)
+    return repository
+
+
+def claim(
+    session: Session, wanted: RepositoryName, *, private: bool, caller: Caller | None
+) -> Repository:
+    """Take a name for a repository that is to have a history."""
+    caller = signed_in(caller)
     namespace = find_namespace(session, wanted.namespace)
     role = None if namespace is None else role_in(session, caller, namespace)
     if namespace is None or role is None or not role.writes:

@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from fin_qlora_hub.duplicating import duplicate
 from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError
+from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.repositories import (
     Kind,
@@ -36,7 +38,7 @@ from fin_qlora_hub.routes.dependencies import (
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.routes.problems import refusal
 from fin_qlora_hub.text import Text, quoted
-from fin_qlora_hub.visibility import see
+from fin_qlora_hub.visibility import open_readable, see
 
 router = APIRouter()
 
@@ -144,6 +146,43 @@ def move_repository(body: Move, hub: CurrentHub, caller: CurrentCaller) -> JSONR
     with hub.database.writing() as session:
         move(session, source, target, caller=caller)
     return JSONResponse({})
+
+
+class Duplicate(BaseModel):
+    """The name of the new repository, and who may see it: as before unless told otherwise."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    repository: Text
+    visibility: Visibility | None = None
+    private: bool | None = None
+
+
+@router.post("/api/{kinds}/{namespace}/{name}/duplicate")
+@writing
+def duplicate_repository(
+    body: Duplicate, target: Target, hub: CurrentHub, caller: CurrentCaller, public_url: PublicUrl
+) -> JSONResponse:
+    """Make a repository of another one."""
+    namespace, slash, name = body.repository.partition("/")
+    if not slash:
+        raise BadRequestError(f"{quoted(body.repository)} is no full name: use 'namespace/name'.")
+    wanted = RepositoryName(target.kind, namespace, name)
+    private = _is_private(body.visibility, body.private)
+    url = f"{public_url}/{web_path(target.kind)}"
+    try:
+        with hub.database.writing() as session:
+            source = open_readable(session, target, caller)
+            require_download(session, source, caller)
+            made = duplicate(
+                *(session, hub.storage, source, wanted),
+                private=source.private if private is None else private,
+                caller=caller,
+            )
+            found = full_name(made)
+    except AlreadyExistsError as error:
+        return refusal(error, body={"url": url + str(wanted)})
+    return JSONResponse({"url": url + found, "name": found, "filesCopyPending": False})
 
 
 @router.put("/api/{kinds}/{namespace}/{name}/settings")
