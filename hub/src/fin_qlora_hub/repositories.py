@@ -97,9 +97,7 @@ def claim(
     check_repository_name(wanted.name)
     if _find(session, wanted) is not None:
         raise AlreadyExistsError(f"You already created this {wanted.kind} repo: {wanted}")
-    repository = add_empty(session, wanted, namespace, private=private)
-    begin_history(session, storage, repository, author=caller)
-    return repository
+    return add_empty(session, wanted, namespace, private=private)
 
 
 def add_empty(
