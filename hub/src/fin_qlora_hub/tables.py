@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -156,7 +157,7 @@ class EvaluationResult(Base):
     position: Mapped[int] = mapped_column(primary_key=True)
     dataset_key: Mapped[str] = mapped_column(String(193), index=True)
     task: Mapped[str] = mapped_column(String(255))
-    value: Mapped[float]
+    value: Mapped[float] = mapped_column(Double)
     filename: Mapped[str]
     data: Mapped[dict[str, Any]]
 
