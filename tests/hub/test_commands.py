@@ -145,10 +145,10 @@ def test_killed_in_the_middle_of_a_commit(command, tmp_path, served) -> None:
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(
                 "POST /api/models/alice/a/commit/main HTTP/1.1\r\nHost: x\r\n"
-                f"Authorization: Bearer {secret}\r\nContent-Length: 9000000\r\n\r\n"
+                f"Authorization: Bearer {secret}\r\nContent-Length: 10000000\r\n\r\n"
                 '{"key":"header","value":{"summary":"s"}}\n'
                 '{"key":"file","value":{"path":"w","content":"'.encode()
-                + b"QUJDREVG" * 400_000  # more than the server gathers before it writes
+                + b"QUJD" * 500_000
             )
             for _ in range(200):
                 if list(incoming.iterdir()):

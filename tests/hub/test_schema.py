@@ -67,6 +67,8 @@ def populated(start_hub, tmp_path) -> Path:
         hub.api().upload_file(path_or_fileobj=told, path_in_repo=path, repo_id="desk/a")
         hub.api().create_tag("desk/a", tag="v1")
         hub.api().upload_file(path_or_fileobj=b"w", path_in_repo="w.bin", repo_id="desk/a")
+        shelf = hub.api().create_collection("shelf", namespace="desk")
+        hub.api().add_collection_item(shelf.slug, "desk/a", "model")
         hub.api().create_discussion("desk/a", "a question", description="why?")
         hub.api().move_repo("desk/a", "desk/b")
         hub.api().update_repo_settings("desk/b", gated="manual")

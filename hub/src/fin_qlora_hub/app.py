@@ -7,6 +7,7 @@ from fin_qlora_hub.authentication import KnownCallers
 from fin_qlora_hub.freshness import watch
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes import (
+    collections,
     discussions,
     gating,
     identity,
@@ -45,6 +46,7 @@ def build_routes() -> FastAPI:
         xet,
         lfs,
         leaderboards,
+        collections,
         tensors,
         trees,
         references,

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -156,7 +157,7 @@ class EvaluationResult(Base):
     position: Mapped[int] = mapped_column(primary_key=True)
     dataset_key: Mapped[str] = mapped_column(String(193), index=True)
     task: Mapped[str] = mapped_column(String(255))
-    value: Mapped[float]
+    value: Mapped[float] = mapped_column(Double)
     filename: Mapped[str]
     data: Mapped[dict[str, Any]]
 
@@ -384,3 +385,41 @@ class AccessRequest(Base):
     status: Mapped[str] = mapped_column(String(8))
     created_at: Mapped[datetime]
     rejection_reason: Mapped[str | None]
+
+
+class Collection(Base):
+    """A shelf of repositories that a namespace keeps, in its own order."""
+
+    __tablename__ = "collections"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    namespace_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), index=True
+    )
+    title: Mapped[str] = mapped_column(String(60))
+    description: Mapped[str] = mapped_column(String(150))
+    private: Mapped[bool]
+    theme: Mapped[str] = mapped_column(String(8))
+    position: Mapped[int]
+    updated_at: Mapped[datetime]
+
+    namespace: Mapped[Namespace] = relationship(lazy="joined")
+
+
+class CollectionItem(Base):
+    """A repository in a collection, and what is said of it there."""
+
+    __tablename__ = "collection_items"
+    __table_args__ = (
+        UniqueConstraint("collection_id", "repository_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), index=True
+    )
+    position: Mapped[int]
+    note: Mapped[str] = mapped_column(String(500))
