@@ -43,6 +43,8 @@ def filled(start_hub, tmp_path):
         path = ".eval_results/r.yaml"
         api.upload_file(path_or_fileobj=told, path_in_repo=path, repo_id="desk/a")
         api.create_tag("desk/a", tag="v1", tag_message="the first")
+        shelf = api.create_collection("shelf", namespace="desk")
+        api.add_collection_item(shelf.slug, "desk/a", "model")
         api.create_discussion("desk/a", "a question", description="why?")
         api.move_repo("desk/a", "desk/b")
         api.update_repo_settings("desk/b", gated="manual")
