@@ -48,6 +48,8 @@ class Server(uvicorn.Server):
             server_header=False,
             log_config=None,
             lifespan="off",
+            http="httptools",
+            loop="uvloop",
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         super().__init__(config)
