@@ -1,6 +1,6 @@
 """How fast the hub takes and gives large files, how much memory it needs, how soon it answers.
 
-    python benchmarks/hub.py [--part transfer|edit|memory|requests|start] [--quick] [--json FILE]
+    python benchmarks/hub.py [--part PART] [--quick] [--json FILE]
 
 A server of its own runs on a temporary store and a free loopback port; client and server share the
 machine.
@@ -14,6 +14,9 @@ machine.
   600 MB.
 - requests: 1,000 repositories with 10 commits each, 200 requests a second; the limit for the 99th
   percentile is 25 ms.
+- scale: the same requests with 1,000, 10,000 and 100,000 repositories, and the list of somebody who
+  may see ten of them: what the server works for each, in processor time, which a busy machine
+  changes less than the wait.
 - start: from starting the process to its first answer; the limit is 2 s.
 """
 
@@ -26,6 +29,7 @@ import json
 import os
 import random
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -33,9 +37,9 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,6 +53,8 @@ CHUNK_BYTES = 64 * 1024
 REPOSITORIES = 1000
 COMMITS = 10
 REQUESTS_PER_SECOND = 200
+SCALES = (1_000, 10_000, 100_000)
+SEEN_BY_FEW = 10
 CONNECTIONS = 16
 EDIT_LIMIT = 0.001
 MEMORY_LIMIT_BYTES = 600_000_000
@@ -371,15 +377,116 @@ def measure_requests(
         ),
     }
     rows, ratios = [], {}
-    with server(bench.data_dir) as (_, url):
+    with server(bench.data_dir) as (process, url):
         for kind, path in kinds.items():
             asyncio.run(load(url, bench.token, path, count=200))
             count = 1000 * runs
+            before = process.cpu_times()
             taken = sorted(asyncio.run(load(url, bench.token, path, count=count)))
+            after = process.cpu_times()
+            spent = after.user + after.system - before.user - before.system
             p99 = taken[int(len(taken) * 0.99)]
+            rows.append(Row(kind, "the server's work for each", "ms", spent / count * 1000))
             rows.append(Row(kind, "median", "ms", statistics.median(taken) * 1000))
             rows.append(Row(kind, f"99th percentile of {count}", "ms", p99 * 1000))
             ratios[f"99th percentile of {kind} to the limit"] = p99 / REQUEST_LIMIT_SECONDS
+    return rows, ratios
+
+
+def multiply(database: Path, *, repositories: int) -> None:
+    """Copy the one repository there is, in all that requests for its head read.
+
+    The first ten copies, the oldest in lists, belong to the user `few`, who sees no other.
+    """
+    many = "WITH RECURSIVE many(n) AS (VALUES(?) UNION ALL SELECT n + 1 FROM many WHERE n < ?)"
+
+    def columns(table: str, **changed: str) -> tuple[str, str]:
+        names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        return ", ".join(names), ", ".join(changed.get(name, f"t.{name}") for name in names)
+
+    with closing(sqlite3.connect(database)) as connection, connection:
+        (known,) = connection.execute("SELECT max(id) FROM repositories").fetchone()
+        (few,) = connection.execute("SELECT id FROM namespaces WHERE name = 'few'").fetchone()
+        span = (known + 1, repositories)
+        number = "'repository-' || (many.n - 1)"
+        names, values = columns(
+            "repositories",
+            id="many.n",
+            name=number,
+            name_key=number,
+            namespace_id=f"iif(many.n <= {SEEN_BY_FEW + 1}, {few}, t.namespace_id)",
+            updated_at="datetime(t.updated_at, '+' || many.n || ' seconds')",
+        )
+        connection.execute(
+            f"INSERT INTO repositories ({names}) {many} SELECT {values} FROM many, "
+            "repositories t WHERE t.id = 1",
+            span,
+        )
+        for table, kept in (
+            ("refs", "1"),
+            ("commits", "t.oid = (SELECT commit_oid FROM refs WHERE repository_id = 1)"),
+            ("tree_entries", "1"),
+            ("files", "1"),
+        ):
+            names, values = columns(table, repository_id="many.n")
+            connection.execute(
+                f"INSERT INTO {table} ({names}) {many} SELECT {values} FROM many, {table} t "
+                f"WHERE t.repository_id = 1 AND {kept}",
+                span,
+            )
+        connection.execute(
+            f"INSERT INTO repository_tags (repository_id, tag) {many} "
+            "SELECT n, 't' || (n % 50) FROM many",
+            span,
+        )
+
+
+def asked(names: Sequence[str], line: str) -> Callable[[int], str]:
+    """Return what asks for one after another, in no order that a cache would like."""
+    return lambda number: line.format(names[number * 7919 % len(names)])
+
+
+def measure_scale(
+    folder: Path, *, runs: int, scales: Sequence[int] = SCALES
+) -> tuple[list[Row], dict[str, float]]:
+    """Ask the same of more and more repositories."""
+    bench = Bench(folder)
+    hub_command(bench.data_dir, "user", "add", "few")
+    words = ("token", "create", "few", "--name", "bench", "--role", "write", "--format", "quiet")
+    few = hub_command(bench.data_dir, *words)
+    fill(bench.data_dir, repositories=1)
+    work: dict[str, dict[int, float]] = {}
+    rows = []
+    for scale in scales:
+        multiply(bench.data_dir / "hub.sqlite3", repositories=scale)
+        names = [f"bench/repository-{n}" for n in range(SEEN_BY_FEW + 1, scale)]
+        kinds: dict[str, tuple[str, Callable[[int], str]]] = {
+            "information": (
+                bench.token,
+                asked(names, "GET /api/models/{}"),
+            ),
+            "list of 30": (bench.token, lambda n: f"GET /api/models?limit=30&filter=t{n % 50}"),
+            "list of one who sees few": (few, lambda n: "GET /api/models?limit=30"),
+            "HEAD resolve": (
+                bench.token,
+                asked(names, "HEAD /{}/resolve/main/README.md"),
+            ),
+        }
+        with server(bench.data_dir) as (process, url):
+            for kind, (token, path) in kinds.items():
+                asyncio.run(load(url, token, path, count=100))
+                before, count = process.cpu_times(), 400 * runs
+                asyncio.run(load(url, token, path, count=count))
+                after = process.cpu_times()
+                spent = after.user + after.system - before.user - before.system
+                work.setdefault(kind, {})[scale] = spent / count
+                figure = f"work for each of {count} with {scale:,} repositories"
+                rows.append(Row(kind, figure, "ms", spent / count * 1000))
+    least, most = min(scales), max(scales)
+    ratios = {
+        f"work for {kind} with {most:,} repositories to {least:,}": spent[most] / spent[least]
+        for kind, spent in work.items()
+    }
     return rows, ratios
 
 
@@ -403,6 +510,7 @@ PARTS = {
     "edit": (measure_edit, 3),
     "memory": (measure_memory, 2),
     "requests": (measure_requests, 3),
+    "scale": (measure_scale, 2),
     "start": (measure_start, 7),
 }
 

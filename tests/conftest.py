@@ -16,6 +16,7 @@ GUARD = HERE / "loopback_guard"
 sys.path.insert(0, str(GUARD))
 import loopback_guard  # noqa: E402
 
+BEFORE = dict(os.environ)
 # Set before any test module can import torch or huggingface_hub, which read these once.
 # Every worker of pytest-xdist has its own folder, so that one's record is not taken for another's.
 SCRATCH = Path(tempfile.mkdtemp(prefix="fin-qlora-tests-"))
@@ -74,6 +75,12 @@ def dials() -> Iterator[Dials]:
     record = Dials(DIALS)
     yield record
     assert record.attempts() == []
+
+
+@pytest.fixture(scope="session")
+def package_index() -> dict[str, str]:
+    """The environment in which pip finds its index: the one network that a test may ask for."""
+    return dict(BEFORE)
 
 
 @pytest.fixture(scope="session")

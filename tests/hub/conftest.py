@@ -26,7 +26,55 @@ from fin_qlora_hub.serving import Server
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.xet import hashes
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
+from throwaway_postgresql import PostgreSQL
+
 _NUMBERS = count()
+# Where the metadata is in tests that do not choose: `sqlite` or `postgresql`.
+DATABASE = os.environ.get("FIN_QLORA_HUB_TEST_DATABASE", "sqlite")
+# These run on both unless the variable above chooses one.
+ON_BOTH = {
+    "test_access",
+    "test_backup",
+    "test_bundles",
+    "test_commits",
+    "test_discussions",
+    "test_lists",
+    "test_moving",
+    "test_rewriting",
+    "test_trees",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" in metafunc.fixturenames:
+        both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH
+        chosen = "FIN_QLORA_HUB_TEST_DATABASE" in os.environ
+        kinds = ["sqlite", "postgresql"] if both and not chosen else [DATABASE]
+        metafunc.parametrize("database", kinds, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        values = item.callspec.params if hasattr(item, "callspec") else {}
+        if item.get_closest_marker("sqlite") and values.get("database", DATABASE) != "sqlite":
+            item.add_marker(pytest.mark.skip(reason="about the file of SQLite"))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server that only the tests use."""
+    server = PostgreSQL()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def database(request) -> Callable[[], str | None]:
+    """Make a place for metadata: call it for the address of a database, or None for a file."""
+    if request.param == "sqlite":
+        return lambda: None
+    return request.getfixturevalue("postgresql").new_database
 
 
 @dataclass(frozen=True)
@@ -66,13 +114,18 @@ class RunningHub:
 
 
 @contextmanager
-def running_hub(data_dir: Path, **limits: int) -> Iterator[RunningHub]:
-    """Run a hub in a thread, on a free port of the loopback address."""
-    settings = Settings(data_dir=data_dir, **limits)
+def running_hub(
+    data_dir: Path, *, tokens: dict[str, str] | None = None, **options: object
+) -> Iterator[RunningHub]:
+    """Run a hub in a thread, on a free port of the loopback address.
+
+    `tokens` are those of a hub that is there already and gets another server.
+    """
+    settings = Settings(data_dir=data_dir, **options)
     initialise(settings)
     with open_hub(settings) as hub, socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        tokens = _add_people(hub)
+        tokens = tokens or _add_people(hub)
         listening = threading.Event()
         server = Server(create_app(hub), on_listening=listening.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -103,9 +156,10 @@ def _add_people(hub: Hub) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+def running(tmp_path_factory: pytest.TempPathFactory, database) -> Iterator[RunningHub]:
     """One hub for all tests that do not harm it."""
-    with running_hub(tmp_path_factory.mktemp("hub") / "data") as hub:
+    folder = tmp_path_factory.mktemp("hub") / "data"
+    with running_hub(folder, database_url=database()) as hub:
         yield hub
 
 
@@ -137,10 +191,20 @@ def shared(api: HfApi, new_name: Callable[..., str]) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def open_a_hub(database) -> Callable[..., AbstractContextManager[RunningHub]]:
+    """Start a hub for the tests of a module: `with open_a_hub(data_dir, max_file_bytes=100)`."""
+
+    def start(data_dir: Path, **options: object) -> AbstractContextManager[RunningHub]:
+        return running_hub(data_dir, **{"database_url": database(), **options})
+
+    return start
+
+
 @pytest.fixture
-def start_hub() -> Callable[..., AbstractContextManager[RunningHub]]:
+def start_hub(open_a_hub) -> Callable[..., AbstractContextManager[RunningHub]]:
     """Start a hub of the test's own: `with start_hub(data_dir, max_file_bytes=100) as hub`."""
-    return running_hub
+    return open_a_hub
 
 
 class XetMaker:
@@ -259,10 +323,13 @@ class Done:
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(tmp_path, monkeypatch, capsys, database):
     """Run a command line in this process, which spares the time of starting one."""
     mask = os.umask(0o022)
     monkeypatch.setenv("FIN_QLORA_HUB_DATA_DIR", str(tmp_path / "data"))
+    url = database()
+    if url is not None:
+        monkeypatch.setenv("FIN_QLORA_HUB_DATABASE_URL", url)
 
     def run(*arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["fin-qlora-hub", *arguments])

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub import cards
+from fin_qlora_hub import plainyaml
 from fin_qlora_hub.cards import Card, CardError, describe, parse_metadata
 
 README = b"""---
@@ -41,7 +41,7 @@ def test_card_and_adapter_configuration_become_tags() -> None:
     assert card.data["date"] == "2026-01-02"
     assert card.config["peft"] == adapter
     assert card.summary()["tags"] == list(card.tags)
-    assert card.details() == {"data": card.data, "config": card.config}
+    assert card.details() == {"data": card.data, "config": card.config, "results": []}
 
 
 HOSTILE = [
@@ -101,7 +101,7 @@ def test_a_fault_in_reading_gives_an_empty_card(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_metadata_is_read_by_the_fast_loader_where_there_is_one() -> None:
-    assert cards._Loader is getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    assert plainyaml._Loader is getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def test_a_long_plain_text_is_no_number() -> None:

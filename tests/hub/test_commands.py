@@ -109,6 +109,7 @@ def test_mistakes_about_tokens(command, arguments, complaint) -> None:
     assert len(refused.stderr) < 1000
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_says_its_address_and_stops_in_order(command, tmp_path, number, served) -> None:
     command("init")
@@ -144,9 +145,10 @@ def test_killed_in_the_middle_of_a_commit(command, tmp_path, served) -> None:
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(
                 "POST /api/models/alice/a/commit/main HTTP/1.1\r\nHost: x\r\n"
-                f"Authorization: Bearer {secret}\r\nContent-Length: 100000\r\n\r\n"
+                f"Authorization: Bearer {secret}\r\nContent-Length: 10000000\r\n\r\n"
                 '{"key":"header","value":{"summary":"s"}}\n'
-                '{"key":"file","value":{"path":"w","content":"QUJDREVG'.encode()
+                '{"key":"file","value":{"path":"w","content":"'.encode()
+                + b"QUJD" * 500_000
             )
             for _ in range(200):
                 if list(incoming.iterdir()):
@@ -161,6 +163,7 @@ def test_killed_in_the_middle_of_a_commit(command, tmp_path, served) -> None:
         assert after == before
 
 
+@pytest.mark.sqlite
 def test_migrations_make_the_tables_that_the_code_declares(command, tmp_path) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext

@@ -81,6 +81,7 @@ def test_a_full_disk(running, repository, monkeypatch, place) -> None:
     assert "f" in api.list_repo_files(repository)
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_under_the_database(start_hub, tmp_path, monkeypatch) -> None:
     prepare = database._prepare
 

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -131,6 +132,7 @@ def test_cards_are_read_before_the_lock_is_taken(running, repository, monkeypatc
     assert "license:mit" in running.api().model_info(repository).tags
 
 
+@pytest.mark.sqlite
 def test_a_lost_table_tells_clients_nothing_of_the_server(start_hub, tmp_path) -> None:
     with start_hub(tmp_path / "data") as hub, hub.http() as http:
         with hub.hub.database.writing() as session:

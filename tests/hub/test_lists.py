@@ -33,7 +33,7 @@ def test_lists_leave_long_cards_on_the_disk(running, http, api, new_name, monkey
         event.remove(engine, "before_cursor_execute", note)
     assert "license:mit" in slim.json()[0]["tags"]
     assert not [s for s in statements if "card_details" in s]
-    monkeypatch.setattr("fin_qlora_hub.routes.repositories.MAX_PAGE_BYTES", 50_000)
+    monkeypatch.setattr("fin_qlora_hub.routes.information.MAX_PAGE_BYTES", 50_000)
     seen, pages, url = [], 0, "/api/models?author=desk&cardData=true"
     while url:
         answer = http.get(url)

@@ -1,16 +1,21 @@
 """`fsck`, `scrub` and `gc`: what is damaged is told, what is unused goes, what is used stays."""
 
+import hashlib
 import json
 import os
 import random
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import httpx
 import lz4.frame
 import pytest
 from sqlalchemy import delete, update
 
-from fin_qlora_hub import collecting
+from fin_qlora_hub import collecting, disk
+from fin_qlora_hub.blobs import LocalBlobStore
 from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.collecting import collect
 from fin_qlora_hub.hub import open_hub
@@ -39,7 +44,7 @@ def flip(path) -> None:
 
 
 def kept(root) -> list:
-    return [p for p in root.rglob("*") if p.is_file() and p.parent.name != "incoming"]
+    return [path for _, path in disk.named_files(root)]
 
 
 def test_nothing_to_say(hub) -> None:
@@ -217,3 +222,152 @@ def test_a_file_that_no_one_names_is_removed(hub) -> None:
     lost.write_bytes(b"what a crash left")
     collect(hub.hub)
     assert not lost.exists()
+
+
+def test_a_content_that_arrives_while_contents_are_collected_stays(hub, monkeypatch) -> None:
+    hub.api().delete_repo("alice/a")
+    age(hub, 23)
+    store, sha256 = hub.hub.blobs, hashlib.sha256(b"text").hexdigest()
+    unlink, arrived = Path.unlink, threading.Event()
+
+    def send() -> None:
+        writer = store.writer(limit=10)
+        writer.write(b"text")
+        store.publish([writer.finish()])
+        arrived.set()
+
+    sender = threading.Thread(target=send)
+
+    def unlink_late(path: Path, **options: object) -> None:
+        if path.name == sha256[2:]:
+            sender.start()  # the collector has looked at the time of the old file
+            assert not arrived.wait(0.3)
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", unlink_late)
+    assert collect(hub.hub).contents == 2
+    sender.join(10)
+    assert b"".join(store.read(sha256)) == b"text"
+
+
+@pytest.fixture
+def offer(hub):
+    """Offer a content to LFS; return the address to send it to, None where that is not needed."""
+
+    def ask(data: bytes) -> str | None:
+        file = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        body = {"operation": "upload", "transfers": ["basic"], "objects": [file]}
+        with hub.http() as http:
+            answer = http.post("/alice/a.git/info/lfs/objects/batch", json=body)
+        actions = answer.json()["objects"][0].get("actions")
+        return None if actions is None else actions["upload"]["href"]
+
+    return ask
+
+
+def test_a_content_that_is_offered_again_stays(hub, offer) -> None:
+    data = some_bytes(20_000, seed=8)
+    assert httpx.put(offer(data), content=data).status_code == 200
+    age(hub, 23)
+    assert offer(data) is None
+    assert collect(hub.hub) == collecting.Collected()
+    age(hub, 23)
+    assert collect(hub.hub).uncommitted == 1
+    assert offer(data) is not None
+
+
+def test_a_file_in_chunks_that_is_offered_again_stays(hub, offer, xet, maker) -> None:
+    data = some_bytes(25_000, seed=6)
+    name, body = maker.xorb(data)
+    with xet("alice/a", hub=hub) as http:
+        http.post(f"v1/xorbs/default/{name}", content=body)
+        http.post("v1/shards", content=maker.shard(maker.file(data)))
+    age(hub, 23)
+    assert offer(data) is None
+    assert collect(hub.hub) == collecting.Collected()
+
+
+def test_a_lost_content_is_asked_for_again(hub, offer) -> None:
+    data = some_bytes(20_000, seed=9)
+    assert httpx.put(offer(data), content=data).status_code == 200
+    assert offer(data) is None
+    hub.hub.blobs.path_of(hashlib.sha256(data).hexdigest()).unlink()
+    assert len(list(check(hub.hub))) == 1
+    assert httpx.put(offer(data), content=data).status_code == 200
+    assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
+
+
+def test_what_is_damaged_is_set_aside_and_heals(hub, command) -> None:
+    api = hub.api()
+    for root in (hub.hub.settings.xorbs_path, hub.hub.settings.blobs_path):
+        for path in kept(root):
+            flip(path)
+    with hub.http() as http:
+        before = http.get("/api/models/alice/a/xet-read-token/main").json()["casUrl"]
+    assert len(list(scrub(hub.hub))) == 3
+    assert command("scrub", "--set-aside").stdout.count("was set aside") == 3
+    assert len(list(check(hub.hub))) == 3
+    with hub.http() as http:  # clients must not go on believing what they know of the old stock
+        assert http.get("/api/models/alice/a/xet-read-token/main").json()["casUrl"] != before
+    api.create_repo("alice/b")  # the same .gitattributes
+    for name, content in (("w.bin", some_bytes(1_200_000, seed=1)), ("note.txt", b"text")):
+        api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id="alice/b")
+    assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
+    with hub.http() as http:
+        found = http.get("/alice/a/resolve/main/w.bin").content
+    assert found == some_bytes(1_200_000, seed=1)
+
+
+def test_what_was_sent_again_meanwhile_is_not_set_aside(hub, monkeypatch) -> None:
+    sha256 = hashlib.sha256(b"text").hexdigest()
+    flip(hub.hub.blobs.path_of(sha256))
+    read = LocalBlobStore.read
+
+    def read_and_heal(store, name, **span):
+        pieces = list(read(store, name, **span))
+        if name == sha256:
+            writer = store.writer(limit=10)
+            writer.write(b"text")
+            store.publish([writer.finish()])
+        return iter(pieces)
+
+    monkeypatch.setattr(LocalBlobStore, "read", read_and_heal)
+    assert len(list(scrub(hub.hub, set_aside=True))) == 1
+    monkeypatch.undo()
+    assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
+
+
+def test_a_xorb_heals_when_it_is_sent_again(hub, xet, maker) -> None:
+    name, body = maker.xorb(some_bytes(25_000, seed=5))
+    with xet("alice/a", hub=hub) as http:
+        for spoil in (flip, lambda path: path.write_bytes(b"short"), lambda path: path.unlink()):
+            http.post(f"v1/xorbs/default/{name}", content=body)
+            spoil(hub.hub.xorbs.path_of(name))
+            assert len(list(scrub(hub.hub))) == 1
+            http.post(f"v1/xorbs/default/{name}", content=body)
+            assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
+
+
+def test_an_address_is_good_for_one_packing_alone(hub, xet, maker) -> None:
+    data = bytes(25_000)
+    name, body = maker.xorb(data)
+    with xet("alice/a", hub=hub) as http:
+        http.post(f"v1/xorbs/default/{name}", content=body)
+        http.post("v1/shards", content=maker.shard(maker.file(data)))
+        found = f"v2/reconstructions/{maker.file_hash(data)}"
+
+        def fetch(part: dict) -> httpx.Response:
+            span = part["ranges"][0]["bytes"]
+            return http.get(part["url"], headers={"Range": f"bytes={span['start']}-{span['end']}"})
+
+        old = http.get(found).json()["xorbs"][name][0]
+        assert fetch(old).content == body
+        hub.hub.xorbs.path_of(name).unlink()
+        packed = maker.xorb(data, pack=lambda chunk: (1, lz4.frame.compress(chunk)))[1]
+        # a client asks first whether it is here, and it is not
+        grant = http.post(f"v1/xorb-grants/default/{name}", json={"length": len(packed)})
+        assert grant.status_code == 201
+        assert http.put(grant.json()["url"], content=packed).status_code == 200
+        assert fetch(old).status_code == 403
+        assert fetch(http.get(found).json()["xorbs"][name][0]).content == packed
+    assert list(scrub(hub.hub)) == []

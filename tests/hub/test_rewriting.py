@@ -4,10 +4,10 @@ import random
 from pathlib import Path
 
 import pytest
-from huggingface_hub import CommitOperationAdd, CommitOperationCopy
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
-from fin_qlora_hub import rewriting
+from fin_qlora_hub import inventory
 from fin_qlora_hub.checking import check
 from fin_qlora_hub.routes import rewriting as routes
 
@@ -38,12 +38,30 @@ def filled(api, repository) -> str:
 
 
 def test_large_files_are_listed(api, filled, monkeypatch) -> None:
-    for module in (rewriting, routes):
+    for module in (inventory, routes):
         monkeypatch.setattr(module, "PAGE", 1)
     found = {file.filename: file for file in api.list_lfs_files(filled)}
     assert {name: file.size for name, file in found.items()} == {"again.bin": 5000, "keep.bin": 100}
     paths = api.get_paths_info(filled, ["again.bin"])
     assert found["again.bin"].oid == paths[0].lfs.sha256
+
+
+def test_large_files_are_listed_where_they_stand(api, repository) -> None:
+    """At the head of a reference by its path there, in the past alone by the path that it had."""
+    side, past, deep = (some_bytes(200, seed=seed) for seed in (11, 12, 13))
+    api.create_commit(repository, [add("a/b/past.bin", past)], commit_message="past")
+    api.create_branch(repository, branch="side")
+    api.upload_file(
+        path_or_fileobj=side, path_in_repo="s/side.bin", repo_id=repository, revision="side"
+    )
+    changes = [CommitOperationDelete("a/b/past.bin"), add("c/d/deep.bin", deep)]
+    api.create_commit(repository, changes, commit_message="deep")
+    api.delete_file("a/b/past.bin", repository, revision="side")
+    assert {(file.filename, file.ref) for file in api.list_lfs_files(repository)} == {
+        ("s/side.bin", "refs/heads/side"),
+        ("c/d/deep.bin", "refs/heads/main"),
+        ("a/b/past.bin", "refs/heads/main"),
+    }
 
 
 def test_a_file_is_gone_from_every_commit(api, filled, running, tmp_path) -> None:

@@ -13,6 +13,7 @@ from fin_qlora_hub.schema import current_form, migrate
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.tables import Base
 
+pytestmark = pytest.mark.sqlite
 NEWEST = max(
     path.name[1:5] for path in (Path(present.__file__).parent / "versions").glob("r[0-9]*.py")
 )
@@ -61,8 +62,13 @@ def populated(start_hub, tmp_path) -> Path:
         card = b"---\nlicense: mit\n---\n"
         hub.api().upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id="desk/a")
         hub.api().upload_file(path_or_fileobj=b"x", path_in_repo="d/f", repo_id="desk/a")
+        told = b"- {dataset: {id: desk/bench, task_id: t}, value: 1}"
+        path = ".eval_results/r.yaml"
+        hub.api().upload_file(path_or_fileobj=told, path_in_repo=path, repo_id="desk/a")
         hub.api().create_tag("desk/a", tag="v1")
         hub.api().upload_file(path_or_fileobj=b"w", path_in_repo="w.bin", repo_id="desk/a")
+        shelf = hub.api().create_collection("shelf", namespace="desk")
+        hub.api().add_collection_item(shelf.slug, "desk/a", "model")
         hub.api().create_discussion("desk/a", "a question", description="why?")
         hub.api().move_repo("desk/a", "desk/b")
         hub.api().update_repo_settings("desk/b", gated="manual")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.sqlite
+
 
 def half_made(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:

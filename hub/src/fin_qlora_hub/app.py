@@ -3,11 +3,16 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from fin_qlora_hub.authentication import KnownCallers
+from fin_qlora_hub.freshness import watch
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes import (
+    collections,
     discussions,
     gating,
     identity,
+    information,
+    leaderboards,
     lfs,
     misc,
     problems,
@@ -24,15 +29,15 @@ from fin_qlora_hub.routes.boundary import Boundary
 from fin_qlora_hub.routes.receiving import UploadSlots
 
 
-def create_app(hub: Hub) -> ASGIApp:
-    """Build the application that serves a hub."""
+def build_routes() -> FastAPI:
+    """Return every route, with what it takes; the hub that they serve is not chosen yet."""
     app = FastAPI(title="fin-qlora-hub", openapi_url=None, docs_url=None, redoc_url=None)
     app.router.redirect_slashes = False
-    app.state.hub = hub
-    app.state.uploads = UploadSlots(hub.settings.max_uploads)
     problems.install(app)
-    # `repositories` last: it ends with the routes that take any name.
+    # The most frequent first; `repositories` last: it ends with the routes that take any name.
     for noun in (
+        information,
+        resolve,
         misc,
         identity,
         discussions,
@@ -40,12 +45,22 @@ def create_app(hub: Hub) -> ASGIApp:
         rewriting,
         xet,
         lfs,
+        leaderboards,
+        collections,
         tensors,
         trees,
         references,
         upload,
-        resolve,
         repositories,
     ):
         app.include_router(noun.router)
+    return app
+
+
+def create_app(hub: Hub) -> ASGIApp:
+    """Build the application that serves a hub."""
+    app = build_routes()
+    app.state.hub = hub
+    app.state.callers = KnownCallers(hub.database, watch(hub.database.place))
+    app.state.uploads = UploadSlots(hub.settings.max_uploads)
     return Boundary(app, settings=hub.settings)

@@ -2,13 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from fin_qlora_hub import disk
 from fin_qlora_hub.gitobjects import new_object
+from fin_qlora_hub.locking import held
+
+FRESH_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -62,14 +67,41 @@ class BlobStore(Protocol):
     def holds(self, sha256: str) -> bool:
         """Say whether the bytes are there."""
 
+    def last_sent(self, sha256: str, *, size: int | None = None) -> float | None:
+        """Return when the bytes were last sent or renewed, in seconds since 1970.
+
+        None where they are not there, or are not of the given size.
+        """
+
+    def contents(self) -> Iterator[tuple[str, float]]:
+        """Yield the SHA-256 of everything that is there, and when it was last sent."""
+
+    def renew(self, sha256: str) -> None:
+        """Let the time before they may be collected begin anew; harmless if they are gone."""
+
     def read(self, sha256: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield the bytes from `start`, in chunks."""
 
     def require_space(self, size: int) -> None:
         """Raise StorageFullError if `size` more bytes would leave less than a small reserve."""
 
+    def remove_unused(
+        self, candidates: Sequence[str], *, before: float, dry_run: bool = False
+    ) -> dict[str, int]:
+        """Remove those contents that were last sent before a moment; return their sizes.
+
+        Whoever calls holds the writing transaction and has made sure that nothing names them. An
+        upload of the same bytes comes before this or after it, never in between.
+        """
+
+    def set_aside(self, sha256: str, *, sent_at: float) -> None:
+        """Take damaged bytes away, unless they were sent anew since a moment."""
+
     def sweep(self) -> int:
         """Remove what interrupted uploads left behind; return the number of files."""
+
+    def remove_old(self) -> int:
+        """Remove what uploads left behind that ended long ago; servers may run meanwhile."""
 
 
 class LocalBlobStore:
@@ -79,6 +111,7 @@ class LocalBlobStore:
         self._root = root
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
+        self._lock = root / "lock"
 
     def writer(self, *, limit: int, inline: bool = True) -> "LocalBlobWriter":
         """Open a temporary file on the disk that will keep it."""
@@ -92,18 +125,19 @@ class LocalBlobStore:
     def publish(self, staged: Iterable[StagedBlob]) -> None:
         """Rename each file to its place and make the renames durable."""
         folders: set[Path] = set()
-        with disk.full_disk_refused():
+        with disk.full_disk_refused(), held(self._lock, exclusive=False):
             for blob in staged:
                 assert isinstance(blob, LocalStagedBlob)
                 target = self.path_of(blob.content.sha256)
                 if not target.parent.is_dir():
                     target.parent.mkdir(exist_ok=True)
                     folders.add(self._root)
-                if _renewed(target, blob.content.size):
-                    blob.discard()
-                    continue
-                blob.path.replace(target)
-                folders.add(target.parent)
+                # What is there already is replaced all the same: it may have been damaged since.
+                # Its name is durable, and equal bytes need not be so twice.
+                if not _is_fresh(target):
+                    folders.add(target.parent)
+                with suppress(FileNotFoundError):  # published before
+                    blob.path.replace(target)
             for folder in folders:
                 disk.sync_folder(folder)
 
@@ -115,6 +149,51 @@ class LocalBlobStore:
         """Open the file now, so that a missing one fails here, and yield it chunk by chunk."""
         return disk.read_part(self.path_of(sha256), start=start, length=length)
 
+    def last_sent(self, sha256: str, *, size: int | None = None) -> float | None:
+        """Look at the time and size of the file."""
+        try:
+            status = self.path_of(sha256).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_mtime if size in (None, status.st_size) else None
+
+    def contents(self) -> Iterator[tuple[str, float]]:
+        """Walk through the folders."""
+        for name, path in disk.named_files(self._root):
+            with suppress(FileNotFoundError):  # it has just been removed
+                yield name, path.stat().st_mtime
+
+    def renew(self, sha256: str) -> None:
+        """Give the file the present time."""
+        with held(self._lock, exclusive=False), suppress(FileNotFoundError):
+            os.utime(self.path_of(sha256))
+
+    def remove_unused(
+        self, candidates: Sequence[str], *, before: float, dry_run: bool = False
+    ) -> dict[str, int]:
+        """Remove old files while nothing takes its place and no time is renewed."""
+        removed = {}
+        with held(self._lock, exclusive=True):
+            for sha256 in candidates:
+                path = self.path_of(sha256)
+                with suppress(FileNotFoundError):
+                    status = path.stat()
+                    if status.st_mtime < before:
+                        if not dry_run:
+                            path.unlink()
+                        removed[sha256] = status.st_size
+        return removed
+
+    def set_aside(self, sha256: str, *, sent_at: float) -> None:
+        """Move the file to `damaged/`."""
+        with held(self._lock, exclusive=True):
+            if self.last_sent(sha256) == sent_at:
+                disk.set_aside(self.path_of(sha256), self._root)
+
+    def remove_old(self) -> int:
+        """Look into `incoming/`."""
+        return disk.remove_older(self._incoming, disk.PATIENCE_SECONDS)
+
     def require_space(self, size: int) -> None:
         """Compare with the free space of the disk."""
         disk.require_space(self._root, size)
@@ -125,18 +204,15 @@ class LocalBlobStore:
 
     def path_of(self, sha256: str) -> Path:
         """Return where a content lies, or would."""
-        return self._root / sha256[:2] / sha256[2:]
+        return disk.place_in(self._root, sha256)
 
 
-def _renewed(path: Path, size: int) -> bool:
-    """Say whether a content is there already; if so it counts as new, and is not collected."""
+def _is_fresh(path: Path) -> bool:
+    """Say whether a content came so lately that a crash could not make it look unused."""
     try:
-        if path.stat().st_size != size:
-            return False
-        os.utime(path)
+        return path.stat().st_mtime > time.time() - FRESH_SECONDS
     except FileNotFoundError:
         return False
-    return True
 
 
 class LocalStagedBlob:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
-from fin_qlora_hub.text import shortened
+from fin_qlora_hub.evaluations import FileResults, is_result_file, read_results
+from fin_qlora_hub.plainyaml import MAX_DEPTH, YamlError, read_yaml
 
 CARD_FILE = "README.md"
 CONFIGURATION_FILES = ("adapter_config.json", "config.json")
@@ -17,10 +16,7 @@ MAX_CARD_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
 MAX_TAGS = 200
 MAX_TAG_LENGTH = 255
-MAX_DEPTH = 50
-_MAX_NUMBER_LENGTH = 64
 _MAX_INTEGER = 2**63
-_NUMBER = re.compile(r"[-+0-9_.:]+")
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)(?:^---[ \t]*(?:\r?\n|\Z))", re.S | re.M)
 _REPOSITORY_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 
@@ -39,6 +35,7 @@ class Card:
     pipeline_tag: str | None = None
     library_name: str | None = None
     base_models: tuple[str, ...] = ()
+    results: tuple[FileResults, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Return what lists show, in the form in which the database keeps it."""
@@ -51,11 +48,8 @@ class Card:
 
     def details(self) -> dict[str, Any]:
         """Return the rest, which may be long, in the form in which the database keeps it."""
-        return {"data": self.data, "config": self.config}
-
-
-# The loader in C where PyYAML was built with it: twenty times as fast, and as safe.
-_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        results = [shown for file in self.results for shown in file.shown()]
+        return {"data": self.data, "config": self.config, "results": results}
 
 
 def parse_metadata(readme: str) -> dict[str, Any]:
@@ -68,41 +62,14 @@ def parse_metadata(readme: str) -> dict[str, Any]:
             f"The metadata has more than {MAX_METADATA_BYTES:,} bytes: move text below it."
         )
     try:
-        _check_events(front[1])
-        data = yaml.load(front[1], Loader=_Loader)  # noqa: S506 - a SafeLoader
-        text = json.dumps(data, default=str, allow_nan=False, ensure_ascii=False)
-        plain = json.loads(text.encode())
-    except CardError:
-        raise
-    except yaml.YAMLError as error:
-        raise CardError(f"The metadata is not valid YAML: {_one_line(error)}") from error
-    except (RecursionError, TypeError, ValueError, OverflowError) as error:
-        raise CardError("The metadata holds values that JSON cannot: simplify it.") from error
+        plain = read_yaml(front[1])
+    except YamlError as error:
+        raise CardError(f"The metadata {error}") from error
     if plain is None:
         return {}
     if not isinstance(plain, dict):
         raise CardError("The metadata must be a mapping of names to values ('license: mit').")
     return plain
-
-
-def _check_events(text: str) -> None:
-    """Refuse what makes a small text dear: aliases, deep nesting, endless numbers."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.AliasEvent):
-            raise CardError("YAML aliases ('*name') are not allowed in metadata: write it out.")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.ScalarEvent) and (
-            event.implicit[0]
-            and len(event.value) > _MAX_NUMBER_LENGTH
-            and _NUMBER.fullmatch(event.value)
-        ):
-            raise CardError("The metadata holds an endless number: write it as quoted text.")
-        if depth > MAX_DEPTH:
-            raise CardError(f"The metadata nests more than {MAX_DEPTH} levels: simplify it.")
 
 
 def describe(texts: Mapping[str, bytes], *, paths: Iterable[str]) -> Card:
@@ -153,6 +120,9 @@ def _describe(texts: Mapping[str, bytes], *, paths: Iterable[str]) -> Card:
         pipeline_tag=pipeline,
         library_name=library,
         base_models=bases,
+        results=tuple(
+            read_results(path, texts[path]) for path in sorted(texts) if is_result_file(path)
+        ),
     )
 
 
@@ -204,7 +174,3 @@ def _texts(value: Any) -> Iterator[str]:
     for item in value if isinstance(value, list) else [value]:
         if text := _text(item):
             yield text
-
-
-def _one_line(error: Exception) -> str:
-    return shortened(" ".join(_plain(str(error)).split()), limit=300)

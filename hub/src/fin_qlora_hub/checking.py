@@ -2,14 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
-from fin_qlora_hub import disk
-from fin_qlora_hub.errors import HubError
 from fin_qlora_hub.gitobjects import tree_id
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.tables import (
@@ -22,7 +18,8 @@ from fin_qlora_hub.tables import (
     XetSegment,
     Xorb,
 )
-from fin_qlora_hub.xet.xorbs import ENTRY_BYTES, XorbReader
+from fin_qlora_hub.xet.access import new_generation
+from fin_qlora_hub.xet.ownership import stored
 
 _EMPTY_TREE = tree_id(())
 
@@ -38,31 +35,32 @@ def check(hub: Hub) -> Iterator[str]:
         yield from _xorbs(hub, session)
 
 
-def scrub(hub: Hub) -> Iterator[str]:
-    """Read every byte again; yield a sentence for each content or xorb that has changed."""
-    for path in _files(hub.settings.blobs_path):
+def scrub(hub: Hub, *, set_aside: bool = False) -> Iterator[str]:
+    """Read every byte again; yield a sentence for each content or xorb that has changed.
+
+    With `set_aside` it is moved out of the way: nobody gets it any more, and clients that have it
+    send it again. Clients of Xet then forget what they believe to be here.
+    """
+    advice = "it was set aside, send it again" if set_aside else "put it back from a copy"
+    for name, sent_at in hub.blobs.contents():
         digest = hashlib.sha256()
-        for chunk in disk.read_part(path, start=0):
+        for chunk in hub.blobs.read(name):
             digest.update(chunk)
-        name = path.parent.name + path.name
         if digest.hexdigest() != name:
-            yield f"The content {name} has changed on the disk: put it back from a copy."
+            if set_aside:
+                hub.blobs.set_aside(name, sent_at=sent_at)
+            yield f"The content {name} has changed on the disk: {advice}."
     with hub.database.reading() as session:
-        known = {row.hash: row for row in session.scalars(select(Xorb))}
-    for name, row in known.items():
-        try:
-            hub.xorbs.forget(name)
-            index = hub.xorbs.read_index(name, chunks=row.chunks, size=row.size)
-            reader = XorbReader()
-            with closing(hub.xorbs.read(name, start=0, length=row.size)) as chunks:
-                for chunk in chunks:
-                    reader.feed(chunk)
-            found = reader.finish()
-            intact = found.hash == name and found == index and reader.size == row.size
-        except (HubError, OSError):
-            intact = False
-        if not intact:
-            yield f"The xorb {name} has changed on the disk: put it back from a copy."
+        known = [stored(row) for row in session.scalars(select(Xorb))]
+    for xorb in known:
+        if hub.xorbs.is_sound(xorb):
+            continue
+        if set_aside and hub.xorbs.holds(xorb):
+            with hub.database.writing() as session:
+                if not hub.xorbs.is_sound(xorb):  # it has not been sent again meanwhile
+                    hub.xorbs.set_aside(xorb.hash)
+                    new_generation(session)
+        yield f"The xorb {xorb.hash} has changed on the disk: {advice}."
 
 
 def _references(session: Session) -> Iterator[str]:
@@ -124,22 +122,24 @@ def _contents(hub: Hub, session: Session) -> Iterator[str]:
         .exists()
     )
     query = select(TreeEntry).where(TreeEntry.sha256.is_not(None), ~stored)
-    for entry in session.scalars(query.execution_options(yield_per=1000)):
-        yield (
-            f"{entry.name!r} of repository {entry.repository_id} has the content {entry.sha256}, "
-            "which the repository does not hold."
-        )
+    with session.scalars(query.execution_options(yield_per=1000)) as entries:
+        for entry in entries:
+            yield (
+                f"{entry.name!r} of repository {entry.repository_id} has the content "
+                f"{entry.sha256}, which the repository does not hold."
+            )
     rows = select(StoredFile, XetFile.id).outerjoin(
         XetFile,
         (XetFile.repository_id == StoredFile.repository_id) & (XetFile.sha256 == StoredFile.sha256),
     )
-    for file, chunked in session.execute(rows.execution_options(yield_per=1000)):
-        path = _path(hub.settings.blobs_path, file.sha256)
-        if path.is_file():
-            if path.stat().st_size != file.size:
+    with session.execute(rows.execution_options(yield_per=1000)) as held:
+        for file, chunked in held:
+            if hub.blobs.last_sent(file.sha256, size=file.size) is not None:
+                continue
+            if hub.blobs.holds(file.sha256):
                 yield f"The content {file.sha256} has not {file.size:,} bytes on the disk."
-        elif chunked is None:
-            yield f"The content {file.sha256} of repository {file.repository_id} is missing."
+            elif chunked is None:
+                yield f"The content {file.sha256} of repository {file.repository_id} is missing."
 
 
 def _chunked(session: Session) -> Iterator[str]:
@@ -150,24 +150,15 @@ def _chunked(session: Session) -> Iterator[str]:
         .group_by(XetFile.id)
         .having(total != XetFile.size)
     )
-    for name, size, found in session.execute(query):
+    for name, size, found in session.execute(query).all():
         yield f"The chunks of the file {name} have {found:,} bytes, not {size:,}."
 
 
 def _xorbs(hub: Hub, session: Session) -> Iterator[str]:
-    for row in session.scalars(select(Xorb).execution_options(yield_per=1000)):
-        path = hub.xorbs.path_of(row.hash)
-        if not path.is_file():
-            yield f"The xorb {row.hash} is missing."
-        elif path.stat().st_size != row.size + row.chunks * ENTRY_BYTES:
-            yield f"The xorb {row.hash} has another size on the disk than it should."
-
-
-def _files(root: Path) -> Iterator[Path]:
-    for folder in sorted(root.iterdir()):
-        if len(folder.name) == 2:
-            yield from sorted(path for path in folder.iterdir() if path.is_file())
-
-
-def _path(root: Path, name: str) -> Path:
-    return root / name[:2] / name[2:]
+    with session.scalars(select(Xorb).execution_options(yield_per=1000)) as rows:
+        for xorb in map(stored, rows):
+            size = hub.xorbs.size_of(xorb.hash)
+            if size is None:
+                yield f"The xorb {xorb.hash} is missing."
+            elif size != xorb.file_size:
+                yield f"The xorb {xorb.hash} has another size on the disk than it should."

@@ -1,22 +1,18 @@
 """The command line of the hub: what an administrator does on the server's machine."""
 
-import json
 import logging
 import os
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
-from fin_qlora_hub import __version__
-from fin_qlora_hub.errors import HubError
-from fin_qlora_hub.settings import Settings
+from fin_qlora_hub import __version__, care
+from fin_qlora_hub.errors import HubError, UnreachableError
+from fin_qlora_hub.output import DataDir, Format, OutputFormat, print_result, settings_of
 
 MAX_DAYS = 36_500
 app = typer.Typer(
@@ -30,17 +26,10 @@ app = typer.Typer(
 users = typer.Typer(help="People and machines that use the hub.", no_args_is_help=True)
 organizations = typer.Typer(help="Namespaces that several users share.", no_args_is_help=True)
 tokens = typer.Typer(help="Access tokens.", no_args_is_help=True)
+app.add_typer(care.app)
 app.add_typer(users, name="user")
 app.add_typer(organizations, name="org")
 app.add_typer(tokens, name="token")
-
-
-class Format(StrEnum):
-    """How results are printed."""
-
-    HUMAN = "human"
-    JSON = "json"
-    QUIET = "quiet"
 
 
 class MemberRole(StrEnum):
@@ -58,22 +47,14 @@ class TokenRole(StrEnum):
     WRITE = "write"
 
 
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        envvar="FIN_QLORA_HUB_DATA_DIR",
-        help="Where the hub keeps everything.  [default: fin-qlora-hub-data]",
-    ),
-]
-OutputFormat = Annotated[Format, typer.Option("--format", help="How to print the result.")]
-
-
 def main() -> None:
     """Run the command line; refusals become one line on stderr and an exit code."""
     os.umask(0o077)  # whatever the hub keeps, it keeps for itself
     try:
         app()
+    except UnreachableError as error:
+        typer.echo(f"fin-qlora-hub: {error} ({error.reason})", err=True)
+        sys.exit(error.exit_code)
     except HubError as error:
         typer.echo(f"fin-qlora-hub: {error}", err=True)
         sys.exit(error.exit_code)
@@ -87,16 +68,6 @@ def main() -> None:
         sys.exit(4)
 
 
-def _settings(data_dir: Path | None) -> Settings:
-    return Settings() if data_dir is None else Settings(data_dir=data_dir)
-
-
-def _print(result: dict[str, str], *, form: Format, human: str, quiet: str = "") -> None:
-    text = {Format.HUMAN: human, Format.JSON: json.dumps(result), Format.QUIET: quiet}[form]
-    if text:
-        typer.echo(text)
-
-
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -108,9 +79,9 @@ def init(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
     """Make a data directory, or bring an existing one up to date."""
     from fin_qlora_hub.hub import initialise
 
-    settings = _settings(data_dir)
+    settings = settings_of(data_dir)
     revision = initialise(settings)
-    _print(
+    print_result(
         {"data_dir": str(settings.data_dir), "schema": revision},
         form=form,
         human=f"{settings.data_dir} is ready (schema {revision}).",
@@ -134,61 +105,9 @@ def serve(
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
     def announce(url: str) -> None:
-        _print({"url": url}, form=form, human=f"The hub listens on {url}", quiet=url)
+        print_result({"url": url}, form=form, human=f"The hub listens on {url}", quiet=url)
 
-    run(_settings(data_dir), host=host, port=port, on_listening=announce)
-
-
-@app.command()
-def fsck(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
-    """Look whether everything that the metadata names is there."""
-    from fin_qlora_hub.checking import check
-    from fin_qlora_hub.hub import open_hub
-
-    with open_hub(_settings(data_dir)) as hub:
-        _print_findings(check(hub), form=form, clean="Everything that is named is there.")
-
-
-@app.command()
-def scrub(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
-    """Read every stored byte again and say what has changed; takes long."""
-    from fin_qlora_hub.checking import scrub as read_again
-    from fin_qlora_hub.hub import open_hub
-
-    with open_hub(_settings(data_dir)) as hub:
-        _print_findings(read_again(hub), form=form, clean="Every stored byte is as it came.")
-
-
-def _print_findings(findings: Iterable[str], *, form: Format, clean: str) -> None:
-    found = 0
-    for found, finding in enumerate(findings, start=1):  # noqa: B007
-        line = json.dumps({"finding": finding}) if form is Format.JSON else finding
-        typer.echo(line)
-    if found:
-        raise typer.Exit(1)
-    _print({"findings": "0"}, form=form, human=clean)
-
-
-@app.command()
-def gc(
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
-    data_dir: DataDir = None,
-    form: OutputFormat = Format.HUMAN,
-) -> None:
-    """Remove contents that nothing has used for three weeks; a server may run meanwhile."""
-    from fin_qlora_hub.collecting import collect
-    from fin_qlora_hub.hub import open_hub
-
-    with open_hub(_settings(data_dir)) as hub:
-        removed = collect(hub, dry_run=dry_run)
-    verb = "Would remove" if dry_run else "Removed"
-    _print(
-        {key: str(value) for key, value in asdict(removed).items()},
-        form=form,
-        human=f"{verb} {removed.xorbs} xorbs and {removed.contents} contents, "
-        f"{removed.size:,} bytes; {removed.uncommitted} uploads were never committed.",
-        quiet=str(removed.size),
-    )
+    run(settings_of(data_dir), host=host, port=port, on_listening=announce)
 
 
 @users.command("add")
@@ -203,9 +122,9 @@ def user_add(
     from fin_qlora_hub.hub import open_hub
     from fin_qlora_hub.identity import add_user
 
-    with open_hub(_settings(data_dir)) as hub, hub.database.writing() as session:
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         add_user(session, name, full_name=full_name, email=email)
-    _print({"user": name}, form=form, human=f"Added the user {name}.", quiet=name)
+    print_result({"user": name}, form=form, human=f"Added the user {name}.", quiet=name)
 
 
 @organizations.command("add")
@@ -220,9 +139,9 @@ def org_add(
     from fin_qlora_hub.hub import open_hub
     from fin_qlora_hub.identity import add_organization
 
-    with open_hub(_settings(data_dir)) as hub, hub.database.writing() as session:
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         add_organization(session, name, owner=owner, full_name=full_name)
-    _print(
+    print_result(
         {"organization": name, "owner": owner},
         form=form,
         human=f"Added the organization {name}, owned by {owner}.",
@@ -242,9 +161,9 @@ def org_grant(
     from fin_qlora_hub.hub import open_hub
     from fin_qlora_hub.identity import Role, grant
 
-    with open_hub(_settings(data_dir)) as hub, hub.database.writing() as session:
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         grant(session, name, user, role=Role(role))
-    _print(
+    print_result(
         {"organization": name, "user": user, "role": role},
         form=form,
         human=f"{user} now has the role {role} in {name}.",
@@ -262,9 +181,9 @@ def org_revoke(
     from fin_qlora_hub.hub import open_hub
     from fin_qlora_hub.identity import revoke
 
-    with open_hub(_settings(data_dir)) as hub, hub.database.writing() as session:
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         revoke(session, name, user)
-    _print(
+    print_result(
         {"organization": name, "user": user},
         form=form,
         human=f"{user} is no longer a member of {name}.",
@@ -287,9 +206,9 @@ def token_create(
     from fin_qlora_hub.identity import Role, create_token
 
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    with open_hub(_settings(data_dir)) as hub, hub.database.writing() as session:
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         secret = create_token(session, user, name=name, role=Role(role), expires_at=expires)
-    _print(
+    print_result(
         {"token": secret, "user": user, "name": name, "role": role},
         form=form,
         human=f"{secret}\nKeep it: the hub does not, and cannot show it again.",
@@ -308,6 +227,7 @@ def token_revoke(
     from fin_qlora_hub.hub import open_hub
     from fin_qlora_hub.identity import revoke_token
 
-    with open_hub(_settings(data_dir)) as hub, hub.database.writing() as session:
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         revoke_token(session, user, name=name)
-    _print({"user": user, "name": name}, form=form, human=f"Revoked the token {name} of {user}.")
+    human = f"Revoked the token {name} of {user}."
+    print_result({"user": user, "name": name}, form=form, human=human)

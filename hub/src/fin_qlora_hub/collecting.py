@@ -5,16 +5,15 @@ stays for longer than that after the last time. A content that was sent but neve
 same time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from uuid import uuid4
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.hub import Hub
+from fin_qlora_hub.locking import held
 from fin_qlora_hub.tables import (
     Repository,
     StoredFile,
@@ -54,8 +53,14 @@ def collect(hub: Hub, *, dry_run: bool = False) -> Collected:
     Every removal happens inside a writing transaction, like every arrival: neither can miss the
     other. A crash leaves at most files that no one names, which the next run removes.
     """
+    with held(hub.settings.collection_lock_path, exclusive=True):  # waits for a backup to end
+        return _collect(hub, dry_run=dry_run)
+
+
+def _collect(hub: Hub, *, dry_run: bool) -> Collected:
     if not dry_run:
         hub.parts.remove_old()
+        hub.storage.remove_old()
     before = datetime.now(UTC) - GRACE
     total = _forget_uncommitted(hub, before, dry_run=dry_run)
     total += _remove_xorbs(hub, before, dry_run=dry_run)
@@ -102,7 +107,7 @@ def _uncommitted(hub: Hub, session: Session, number: int, before: datetime) -> l
     return [
         name
         for name in session.scalars(query)
-        if not _is_young(_path(hub.settings.blobs_path, name), before)
+        if (hub.blobs.last_sent(name) or 0) < before.timestamp()
     ]
 
 
@@ -147,70 +152,34 @@ def _remove_strangers(hub: Hub, before: datetime, *, dry_run: bool) -> Collected
     """Remove files of xorbs that no row names: a crash left them, or this run their rows."""
     if dry_run:
         return Collected()
-    for paths in _in_parts(_files(hub.settings.xorbs_path)):
-        names = {path.parent.name + path.name: path for path in paths}
+    for names in _in_parts(name for name, _ in hub.xorbs.files()):
         # A xorb takes its place inside the writing transaction: here none is half-way.
         with hub.database.writing() as session:
             known = set(session.scalars(select(Xorb.hash).where(Xorb.hash.in_(names))))
-            for name in names.keys() - known:
-                hub.xorbs.forget(name)
-                names[name].unlink(missing_ok=True)
+            for name in set(names) - known:
+                hub.xorbs.remove(name)
     return Collected()
 
 
 def _remove_contents(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:
     total = Collected()
-    trash = hub.settings.blobs_path / "incoming"
-    for paths in _in_parts(_files(hub.settings.blobs_path)):
-        old = {p.parent.name + p.name: p for p in paths if not _is_young(p, before)}
+    moment = before.timestamp()
+    old = (name for name, sent_at in hub.blobs.contents() if sent_at < moment)
+    for names in _in_parts(old):
         with hub.database.writing() as session:
-            query = select(StoredFile.sha256).where(StoredFile.sha256.in_(old))
-            unused = old.keys() - set(session.scalars(query))
-            for name in sorted(unused):
-                size = old[name].stat().st_size
-                if dry_run or _removed(old[name], trash, before):
-                    total += Collected(contents=1, size=size)
+            query = select(StoredFile.sha256).where(StoredFile.sha256.in_(names))
+            unused = sorted(set(names) - set(session.scalars(query)))
+            removed = hub.blobs.remove_unused(unused, before=moment, dry_run=dry_run)
+        total += Collected(contents=len(removed), size=sum(removed.values()))
     return total
 
 
-def _removed(path: Path, trash: Path, before: datetime) -> bool:
-    """Remove a content unless an upload of the same has just begun to count on it.
-
-    Such an upload renews the time of the file. Once the file has another name that fails, and the
-    upload puts its own copy there; if it came first, the new time shows here.
-    """
-    aside = trash / uuid4().hex
-    path.replace(aside)
-    if _is_young(aside, before):
-        aside.replace(path)
-        return False
-    aside.unlink()
-    return True
-
-
-def _files(root: Path) -> Iterator[Path]:
-    for folder in sorted(root.iterdir()):
-        if len(folder.name) == 2:
-            yield from sorted(path for path in folder.iterdir() if path.is_file())
-
-
-def _in_parts(paths: Iterator[Path]) -> Iterator[list[Path]]:
-    part: list[Path] = []
-    for path in paths:
-        part.append(path)
+def _in_parts(names: Iterable[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    for name in names:
+        part.append(name)
         if len(part) == _AT_ONCE:
             yield part
             part = []
     if part:
         yield part
-
-
-def _is_young(path: Path, before: datetime) -> bool:
-    try:
-        return path.stat().st_mtime >= before.timestamp()
-    except FileNotFoundError:
-        return False
-
-
-def _path(root: Path, name: str) -> Path:
-    return root / name[:2] / name[2:]

@@ -50,7 +50,8 @@ class Plan:
     """A change worked out against the head of a branch.
 
     `done` is set where there is nothing left to do: the change is in this commit already.
-    `card` is set where the commit gives the repository another one.
+    `card` is set where the commit gives the repository another one. `copied` are the SHA-256 of
+    what stands elsewhere in the repository until the plan is carried out.
     """
 
     branch: str
@@ -60,6 +61,7 @@ class Plan:
     tree: Tree
     done: str | None = None
     card: Card | None = None
+    copied: frozenset[str] = frozenset()
 
 
 def begin_history(
@@ -75,7 +77,7 @@ def begin_history(
         staged = writer.finish()
         change = Change("initial commit", "", [AddFile(".gitattributes", staged)])
         branch = BRANCHES + DEFAULT_BRANCH
-        files = _apply(session, repository, {}, change)
+        files = _apply(session, repository, {}, change, copied=set())
         staged_blobs = {staged.content.sha256: staged}
         card = make_card(session, storage, repository, files, staged=staged_blobs)
         digest = change.digest(author=author.name, branch=branch)
@@ -104,10 +106,12 @@ def plan_commit(
     change: Change,
     author: Caller,
     published: bool = False,
+    digest: str | None = None,
 ) -> Plan:
     """Work out what a change makes of a branch; nothing is stored.
 
-    `published` says that the contents of the change are in the blob store already.
+    `published` says that the contents of the change are in the blob store already; `digest` is
+    given where the same request would not name the same branch again.
 
     A change whose result is there already, or that was committed before in the very same words,
     needs nothing more: a client may safely send a commit again whose answer it lost.
@@ -116,7 +120,7 @@ def plan_commit(
     """
     reference = find_branch(session, repository, branch)
     head = commit_of(session, repository, reference.commit_oid)
-    digest = change.digest(author=author.name, branch=reference.name)
+    digest = digest or change.digest(author=author.name, branch=reference.name)
     base = None if change.parent is None else resolve(session, repository, change.parent)
     earlier = _same_request(session, repository, digest, head=head, base=base)
     if earlier is not None:
@@ -127,7 +131,8 @@ def plan_commit(
             f"{branch} is at {head.oid}, not at {shortened(change.parent or '')}."
         )
     before = all_files(session, repository.id, head.tree_oid)
-    files = _apply(session, repository, before, change)
+    copied: set[str] = set()
+    files = _apply(session, repository, before, change, copied=copied)
     if files == before:
         return Plan(reference.name, head.oid, change, digest, _NO_TREE, done=head.oid)
     tree = build_tree(files)
@@ -136,7 +141,8 @@ def plan_commit(
         staged = () if published else change.blobs
         received = {b.content.sha256: b for b in staged}
         card = make_card(session, storage, repository, files, staged=received)
-    return Plan(reference.name, head.oid, change, digest, tree, card=card)
+    held = frozenset(copied)
+    return Plan(reference.name, head.oid, change, digest, tree, card=card, copied=held)
 
 
 def carry_out(session: Session, repository: Repository, plan: Plan, *, author: Caller) -> str:
@@ -149,6 +155,9 @@ def carry_out(session: Session, repository: Repository, plan: Plan, *, author: C
         return plan.done
     for sha256 in plan.change.stored:  # may have been collected since the plan
         _stored_content(session, repository, sha256)
+    for sha256 in plan.copied:  # may have been taken out for good since: then plan anew
+        if session.get(StoredFile, (repository.id, sha256)) is None:
+            raise BranchMovedError
     commit = _record(session, repository, plan, author=author)
     session.flush()
     moved = session.execute(
@@ -165,6 +174,16 @@ def carry_out(session: Session, repository: Repository, plan: Plan, *, author: C
         raise BranchMovedError
     repository.updated_at = datetime.now(UTC)
     return commit.oid
+
+
+def find_request(session: Session, repository: Repository, digest: str) -> Commit | None:
+    """Return the commit that the same request made on any branch a short while ago."""
+    query = select(Commit).where(
+        Commit.repository_id == repository.id,
+        Commit.request_digest == digest,
+        Commit.created_at >= datetime.now(UTC) - REPEAT_WINDOW,
+    )
+    return session.scalars(query.order_by(Commit.created_at).limit(1)).first()
 
 
 def _same_request(
@@ -191,8 +210,14 @@ def _same_request(
 
 
 def _apply(
-    session: Session, repository: Repository, before: Mapping[str, FileEntry], change: Change
+    session: Session,
+    repository: Repository,
+    before: Mapping[str, FileEntry],
+    change: Change,
+    *,
+    copied: set[str],
 ) -> dict[str, FileEntry]:
+    """Return the files after a change; add to `copied` the contents that it takes from others."""
     files = dict(before)
     for operation in change.operations:
         if isinstance(operation, Delete):
@@ -212,6 +237,7 @@ def _apply(
                 origin = find_entry(session, repository.id, tree, source)
             if not isinstance(origin, FileEntry):
                 raise EntryNotFoundError(_MISSING.format(shortened(source)))
+            copied.add(origin.content.sha256)
             files[path] = file_entry(path, origin.content)
     return files
 

@@ -4,15 +4,22 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.commits import BranchMovedError, Plan, carry_out, plan_commit
+from fin_qlora_hub.commits import BranchMovedError, Plan, carry_out, find_request, plan_commit
 from fin_qlora_hub.database import Database
-from fin_qlora_hub.discussions import Status, note_commit, open_pull_request
+from fin_qlora_hub.discussions import (
+    MAX_TITLE,
+    Status,
+    note_commit,
+    number_of_commit,
+    open_pull_request,
+)
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.operations import Change
-from fin_qlora_hub.references import PULL_REQUESTS
+from fin_qlora_hub.references import PULL_REQUESTS, find_branch
 from fin_qlora_hub.repositories import RepositoryName, full_name, open_writable
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import Repository
+from fin_qlora_hub.text import shortened
 
 ATTEMPTS = 3
 
@@ -89,16 +96,26 @@ def commit_as_pull_request(
     change: Change,
     caller: Caller | None,
 ) -> Committed:
-    """Open a pull request into a branch and make its first commit, both or neither."""
+    """Open a pull request into a branch and make its first commit, both or neither.
+
+    The same request, sent again within ten minutes, finds the one that it opened.
+    """
     with database.reading() as session:
         open_writable(session, target, caller)
     storage.blobs.publish(change.blobs)
     with database.writing() as session:
         repository = open_writable(session, target, caller)
         assert caller is not None
+        # The new branch has a number that no repetition would know.
+        branch = f"{find_branch(session, repository, base).name} by a new pull request"
+        digest = change.digest(author=caller.name, branch=branch)
+        made = find_request(session, repository, digest)
+        num = None if made is None else number_of_commit(session, repository, made.oid)
+        if made is not None and num is not None:
+            return Committed(made.oid, full_name(repository), pull_request=num)
         opened = open_pull_request(
             *(session, repository),
-            title=change.title,
+            title=shortened(change.title, limit=MAX_TITLE - 1),
             description=change.message or change.title,
             author=caller,
             base=base,
@@ -110,6 +127,7 @@ def commit_as_pull_request(
             change=change,
             author=caller,
             published=True,
+            digest=digest,
         )
         oid = plan.done or _done(session, repository, plan, caller)
         opened.status = Status.OPEN

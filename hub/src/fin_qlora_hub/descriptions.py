@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session
 
 from fin_qlora_hub.blobs import StagedBlob
 from fin_qlora_hub.cards import CARD_FILE, CONFIGURATION_FILES, MAX_CARD_BYTES, Card, describe
+from fin_qlora_hub.evaluations import MAX_FILES, is_result_file
+from fin_qlora_hub.leaderboards import keep_results
 from fin_qlora_hub.storage import Source, Storage
 from fin_qlora_hub.tables import Repository, RepositoryTag
 from fin_qlora_hub.trees import FileEntry
@@ -22,7 +24,8 @@ def make_card(
 ) -> Card:
     """Derive the card from a revision's files; `staged` holds those that are not published yet."""
     texts = {}
-    for path in (CARD_FILE, *CONFIGURATION_FILES):
+    results = [path for path in sorted(files) if is_result_file(path)]
+    for path in (CARD_FILE, *CONFIGURATION_FILES, *results[:MAX_FILES]):
         entry = files.get(path)
         if entry is not None and entry.content.size <= MAX_CARD_BYTES:
             content = entry.content
@@ -41,3 +44,4 @@ def keep_card(session: Session, repository: Repository, card: Card) -> None:
     rows = [{"repository_id": repository.id, "tag": tag} for tag in card.tags]
     if rows:
         session.execute(insert(RepositoryTag), rows)
+    keep_results(session, repository, card)

@@ -186,6 +186,17 @@ def note_commit(
     _happened(session, discussion, "commit", author.name, content)
 
 
+def number_of_commit(session: Session, repository: Repository, oid: str) -> int | None:
+    """Return the pull request that a commit was made in, None where none notes it."""
+    query = (
+        select(DiscussionEvent)
+        .filter_by(repository_id=repository.id, kind="commit")
+        .order_by(DiscussionEvent.num.desc())
+    )
+    noted = (e.num for e in session.scalars(query) if e.content["oid"] == oid)
+    return next(noted, None)
+
+
 def note_merge(session: Session, discussion: Discussion, *, oid: str, author: Caller) -> None:
     """Note that a pull request is merged."""
     discussion.status, discussion.merge_oid = Status.MERGED, oid
@@ -249,8 +260,8 @@ def _comment(text: str, author: str) -> dict[str, Any]:
 
 def _checked_title(title: str) -> str:
     title = " ".join(title.split())
-    if not 3 <= len(title) <= MAX_TITLE:
-        raise BadRequestError(f"A title has 3 to {MAX_TITLE} characters.")
+    if not 1 <= len(title) <= MAX_TITLE:
+        raise BadRequestError(f"A title has 1 to {MAX_TITLE} characters.")
     return title
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from fin_qlora_hub.errors import StorageFullError, TooLargeError
 CHUNK_BYTES = 1024 * 1024
 # What uploads leave free, so that the hub can still remove things and shut down in order.
 RESERVE_BYTES = 32 * CHUNK_BYTES
+# Nothing that is still being received is older.
+PATIENCE_SECONDS = 24 * 60 * 60
 _CHECK_BYTES = 8 * CHUNK_BYTES
 _FULL = "The hub's disk is full: nothing was stored. Ask the administrator to free space."
 
@@ -116,6 +119,53 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def place_in(root: Path, name: str) -> Path:
+    """Return where a store keeps what has this name."""
+    return root / name[:2] / name[2:]
+
+
+def size_of(path: Path) -> int | None:
+    """Return the size of a file in bytes, None where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def sync_file(path: Path) -> None:
+    """Make the bytes of a closed file durable."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def named_files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the contents of a store with their names, `ab/cd...`, in order."""
+    for folder in sorted(root.iterdir()):
+        if len(folder.name) == 2:
+            for path in sorted(path for path in folder.iterdir() if path.is_file()):
+                yield folder.name + path.name, path
+
+
+def set_aside(path: Path, root: Path) -> None:
+    """Move a damaged file out of the way of a sound one, where somebody may still look at it."""
+    folder = root / "damaged"
+    folder.mkdir(exist_ok=True)
+    path.replace(folder / (path.parent.name + path.name))
+    sync_folder(path.parent)
+
+
+def remove_older(folder: Path, seconds: float) -> int:
+    """Remove files that nobody has written to for so long; return their number."""
+    removed = 0
+    oldest = time.time() - seconds
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # it has just been put in its place
+            if path.is_file() and path.stat().st_mtime < oldest:
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def empty_folder(folder: Path) -> int:

@@ -2,11 +2,13 @@
 
     HubError
     ├── BadRequestError            the request makes no sense as it stands
-    │   └── IllegalPathError       a path that no checkout could hold
+    │   ├── IllegalPathError       a path that no checkout could hold
+    │   └── BadBundleError         a bundle that is damaged, or signed by nobody trusted
     ├── NotAuthenticatedError      no token was sent
     ├── InvalidTokenError          the token is unknown, expired or revoked
     ├── ForbiddenError             the caller is known and may not do this
     │   └── GatedError             they may see the repository, but must ask for its files
+    │       └── GatedForStrangersError     they must say who they are before they can ask
     ├── NotFoundError
     │   ├── RepositoryNotFoundError
     │   │   └── UnhostedRepositoryError   nothing to read in a namespace that is not the caller's
@@ -19,13 +21,14 @@
     └── OperationalError           the machine, not the caller, is at fault
         ├── StorageFullError
         ├── BusyError
+        │   └── UnreachableError       the database does not answer
         ├── NotInitialisedError
         ├── UnusableDataError
         ├── AlreadyServedError
         └── AddressError
 
 They know nothing of HTTP: `routes.problems` gives each its status and headers, and the command
-line uses `exit_code` (2 usage, 4 environment, 5 hub).
+line uses `exit_code` (2 usage, 3 data, 4 environment, 5 hub).
 """
 
 
@@ -45,6 +48,12 @@ class IllegalPathError(BadRequestError):
     """A file path that may not enter a repository."""
 
 
+class BadBundleError(BadRequestError):
+    """A bundle that is damaged, or that nobody signed who is trusted."""
+
+    exit_code = 3
+
+
 class NotAuthenticatedError(HubError):
     """The caller sent no token, and this hub shows nothing to strangers."""
 
@@ -59,6 +68,10 @@ class ForbiddenError(HubError):
 
 class GatedError(ForbiddenError):
     """The caller may see the repository, but must be let in before they have its files."""
+
+
+class GatedForStrangersError(GatedError):
+    """A stranger may see the repository, but must sign in before they can be let in."""
 
 
 class NotFoundError(HubError):
@@ -121,6 +134,14 @@ class StorageFullError(OperationalError):
 
 class BusyError(OperationalError):
     """Another writer held the metadata for too long; the same request may succeed later."""
+
+
+class UnreachableError(BusyError):
+    """The database does not answer: it is gone, or being started again."""
+
+    def __init__(self, reason: str = "it broke off the connection") -> None:
+        super().__init__("The hub's database cannot be reached. Try again in a moment.")
+        self.reason = reason  # may name machines: for administrators alone
 
 
 class NotInitialisedError(OperationalError):

@@ -7,7 +7,13 @@ from enum import StrEnum
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.errors import BadRequestError, ForbiddenError, GatedError, NotFoundError
+from fin_qlora_hub.errors import (
+    BadRequestError,
+    ForbiddenError,
+    GatedError,
+    GatedForStrangersError,
+    NotFoundError,
+)
 from fin_qlora_hub.identity import Caller, find_namespace, role_in
 from fin_qlora_hub.tables import AccessRequest, Namespace, Repository
 from fin_qlora_hub.text import shortened
@@ -46,6 +52,10 @@ def require_download(session: Session, repository: Repository, caller: Caller | 
     """Raise GatedError for a caller who has not been let in."""
     if not may_download(session, repository, caller):
         name = f"{repository.namespace.name}/{repository.name}"
+        if caller is None:
+            raise GatedForStrangersError(
+                f"Access to {repository.kind} {name} is restricted: send a token of yours."
+            )
         raise GatedError(
             f"Access to {repository.kind} {name} is restricted and you are not in the authorized "
             "list. Ask for it with a POST to the repository's address and '/ask-access', or ask "

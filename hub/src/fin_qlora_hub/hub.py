@@ -9,13 +9,13 @@ from pathlib import Path
 
 from fin_qlora_hub.blobs import BlobStore, LocalBlobStore
 from fin_qlora_hub.counting import DownloadCounter
-from fin_qlora_hub.database import Database, open_database
+from fin_qlora_hub.database import Database, open_database, place_of
 from fin_qlora_hub.errors import UnusableDataError
 from fin_qlora_hub.parts import PartStore
 from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.storage import Storage
-from fin_qlora_hub.xet.access import generation, signing_key
+from fin_qlora_hub.xet.access import signing_key
 from fin_qlora_hub.xet.signing import Signer
 from fin_qlora_hub.xet.store import XorbStore
 
@@ -39,7 +39,6 @@ class Hub:
     parts: PartStore
     downloads: DownloadCounter
     signer: Signer
-    generation: str
     writers: ThreadPoolExecutor
     receivers: ThreadPoolExecutor
     verifiers: ThreadPoolExecutor
@@ -59,8 +58,8 @@ def initialise(settings: Settings) -> str:
     """Make or bring up to date a data directory; return the form of its tables."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_private(settings)
-    _storage(settings)
-    return migrate(settings.database_path)
+    open_storage(settings)
+    return migrate(place_of(settings))
 
 
 def keep_private(settings: Settings) -> None:
@@ -68,7 +67,8 @@ def keep_private(settings: Settings) -> None:
     folder = settings.data_dir
     if not stat.S_IMODE(folder.stat().st_mode) & 0o077:
         return
-    ours = settings.database_path.exists() or not any(folder.iterdir())
+    made = settings.database_path.exists() or settings.blobs_path.is_dir()
+    ours = made or not any(folder.iterdir())
     fix = f"choose an empty directory, or run `chmod 700 {folder}`."
     if not ours:
         raise UnusableDataError(
@@ -89,20 +89,21 @@ def _close_to_others(folder: Path, *, fix: str) -> None:
 @contextmanager
 def open_hub(settings: Settings) -> Iterator[Hub]:
     """Open an initialised data directory for a while; raises NotInitialisedError."""
-    database = open_database(settings.database_path)
-    require_newest_form(settings.database_path)
+    place = place_of(settings)
+    database = open_database(place, connections=settings.database_connections)
+    require_newest_form(place)
     downloads = DownloadCounter(database)
     try:
         with database.reading() as session:
-            signer, name = Signer(signing_key(session)), generation(session)
+            signer = Signer(signing_key(session))
         with (
             ThreadPoolExecutor(WRITERS, thread_name_prefix="writer") as writers,
             ThreadPoolExecutor(RECEIVERS, thread_name_prefix="receiver") as receivers,
             ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verifier") as verifiers,
         ):
             yield Hub(
-                *(settings, database, _storage(settings), PartStore(settings.parts_path)),
-                *(downloads, signer, name),
+                *(settings, database, open_storage(settings), PartStore(settings.parts_path)),
+                *(downloads, signer),
                 *(writers, receivers, verifiers),
             )
     finally:
@@ -110,5 +111,6 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
         database.close()
 
 
-def _storage(settings: Settings) -> Storage:
+def open_storage(settings: Settings) -> Storage:
+    """Open both stores, which are made where they are missing."""
     return Storage(LocalBlobStore(settings.blobs_path), XorbStore(settings.xorbs_path))

@@ -1,7 +1,5 @@
 """Parts of large files, waiting on the disk until the last one has come."""
 
-import time
-from contextlib import suppress
 from pathlib import Path
 
 from fin_qlora_hub import disk
@@ -50,14 +48,8 @@ class PartStore:
 
     def remove_old(self) -> int:
         """Remove parts whose last one never came; a server may run meanwhile."""
-        removed = 0
-        oldest = time.time() - PATIENCE_SECONDS
-        for path in self._root.iterdir():
-            with suppress(FileNotFoundError):  # the upload has just been completed
-                if path.is_file() and path.stat().st_mtime < oldest:
-                    path.unlink()
-                    removed += 1
-        return removed
+        incoming = disk.remove_older(self._incoming, disk.PATIENCE_SECONDS)
+        return incoming + disk.remove_older(self._root, PATIENCE_SECONDS)
 
     def _path(self, upload: str, number: int) -> Path:
         return self._root / f"{upload}-{number}"

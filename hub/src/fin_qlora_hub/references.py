@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.errors import (
@@ -34,26 +34,64 @@ class References:
     pull_requests: tuple[Reference, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What those who only read need of a commit."""
+
+    oid: str
+    tree_oid: str
+    created_at: datetime
+
+
+_refs, _commits = Reference.__table__.c, Commit.__table__.c
+_COLUMNS = (_commits.oid, _commits.tree_oid, _commits.created_at)
+_NAMED = (
+    select(_refs.name, *_COLUMNS)
+    .join_from(
+        Reference.__table__,
+        Commit.__table__,
+        and_(_commits.repository_id == _refs.repository_id, _commits.oid == _refs.commit_oid),
+    )
+    .where(
+        _refs.repository_id == bindparam("repository"),
+        _refs.name.in_([bindparam("branch"), bindparam("tag"), bindparam("full")]),
+    )
+)
+_HASHED = (
+    select(*_COLUMNS)
+    .where(
+        _commits.repository_id == bindparam("repository"),
+        _commits.oid >= bindparam("first"),
+        _commits.oid < bindparam("end"),
+    )
+    .limit(2)
+)
+
+
+def look_up(session: Session, repository_id: int, revision: str) -> Revision:
+    """Return what a branch, a tag, a full reference or a (shortened) hash names, to be read."""
+    connection = session.connection()
+    names = (BRANCHES + revision, TAGS + revision, revision)
+    values = dict(zip(("branch", "tag", "full"), names, strict=True))
+    found = {
+        name: columns
+        for name, *columns in connection.execute(_NAMED, {"repository": repository_id, **values})
+    }
+    for name in names:
+        if name in found:
+            return Revision(*found[name])
+    if _SHORTEST_SHA <= len(revision) <= _SHA and _HEX.issuperset(revision):
+        hashed = {"repository": repository_id, "first": revision, "end": revision + "g"}
+        matches = connection.execute(_HASHED, hashed).all()
+        if len(matches) == 1:
+            return Revision(*matches[0])
+    raise RevisionNotFoundError(f"Invalid rev id: {shortened(revision)}")
+
+
 def resolve(session: Session, repository: Repository, revision: str) -> Commit:
     """Return the commit that a branch, a tag, a full reference or a (shortened) hash names."""
-    for name in (BRANCHES + revision, TAGS + revision, revision):
-        reference = session.get(Reference, (repository.id, name))
-        if reference is not None:
-            return commit_of(session, repository, reference.commit_oid)
-    if len(revision) == _SHA and _HEX.issuperset(revision):
-        commit = session.get(Commit, (repository.id, revision))
-        if commit is not None:
-            return commit
-    elif _SHORTEST_SHA <= len(revision) < _SHA and _HEX.issuperset(revision):
-        query = select(Commit).where(
-            Commit.repository_id == repository.id,
-            Commit.oid >= revision,
-            Commit.oid < revision + "g",
-        )
-        matches = session.scalars(query.limit(2)).all()
-        if len(matches) == 1:
-            return matches[0]
-    raise RevisionNotFoundError(f"Invalid rev id: {shortened(revision)}")
+    session.flush()
+    return commit_of(session, repository, look_up(session, repository.id, revision).oid)
 
 
 def commit_of(session: Session, repository: Repository, oid: str) -> Commit:

@@ -1,10 +1,9 @@
 """Changing what has happened: large files taken out of every commit, a branch made one commit."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.errors import BadRequestError
@@ -23,46 +22,7 @@ from fin_qlora_hub.tables import (
 )
 from fin_qlora_hub.trees import FolderEntry, all_files, build_tree, store_tree, walk
 
-PAGE = 100
 _VALUES_PER_QUERY = 500
-
-
-@dataclass(frozen=True)
-class LargeFile:
-    """A large file of a repository, by whatever names its commits hold it; `size` in bytes."""
-
-    sha256: str
-    name: str
-    size: int
-    pushed_at: datetime
-
-
-def list_large_files(
-    session: Session, repository: Repository, *, after: str = ""
-) -> Sequence[LargeFile]:
-    """Return a page of the large files that any commit holds, and one more, by their SHA-256."""
-    pushed_at = func.coalesce(XetFile.created_at, repository.updated_at)
-    query = (
-        select(TreeEntry.sha256, func.min(TreeEntry.name), TreeEntry.size, pushed_at)
-        .outerjoin(
-            XetFile,
-            (XetFile.repository_id == TreeEntry.repository_id)
-            & (XetFile.sha256 == TreeEntry.sha256),
-        )
-        .where(
-            TreeEntry.repository_id == repository.id,
-            TreeEntry.large.is_(True),
-            TreeEntry.sha256 > after,
-        )
-        .group_by(TreeEntry.sha256)
-        .order_by(TreeEntry.sha256)
-        .limit(PAGE + 1)
-    )
-    return [
-        LargeFile(sha256, name, size, pushed)
-        for sha256, name, size, pushed in session.execute(query)
-        if sha256 is not None and size is not None
-    ]
 
 
 def remove_large_files(session: Session, repository: Repository, sha256s: Collection[str]) -> None:

@@ -1,21 +1,45 @@
 """The form of the tables: which one a database has, and the way to the newest."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fin_qlora_hub.database import faults_named, make_engine
+from sqlalchemy import URL, Connection
+
+from fin_qlora_hub import postgresql
+from fin_qlora_hub.database import (
+    Place,
+    described,
+    faults_named,
+    how_to_initialise,
+    make_engine,
+    writing_engine,
+)
 from fin_qlora_hub.errors import NotInitialisedError, StorageFullError, UnusableDataError
 
 MIGRATIONS = "fin_qlora_hub:migrations"
 
 
-def current_form(path: Path) -> str | None:
+def current_form(place: Place) -> str | None:
     """Return the name of the form that a database has, None for an empty one.
 
-    Raises UnusableDataError for a file that this hub did not make.
+    Raises UnusableDataError for one that this hub did not make.
     """
+    tables, form = _forms_of_file(place) if isinstance(place, Path) else _forms_of_server(place)
+    if form is not None:
+        return form
+    if tables - {"alembic_version"}:
+        elsewhere = "choose another database" if isinstance(place, URL) else "move it away"
+        raise UnusableDataError(
+            f"{described(place)} is half made or belongs to another program: {elsewhere}, then run "
+            f"{how_to_initialise(place)}."
+        )
+    return None
+
+
+def _forms_of_file(path: Path) -> tuple[set[str], str | None]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
@@ -27,68 +51,85 @@ def current_form(path: Path) -> str | None:
             f"{path} is not the database of a hub ({error}): move it away, or choose another "
             "--data-dir."
         ) from error
-    if rows:
-        return str(rows[0][0])
-    if tables - {"alembic_version"}:
-        raise UnusableDataError(
-            f"{path} is half made or belongs to another program: move it away, then run "
-            f"`fin-qlora-hub init --data-dir {path.parent}`."
-        )
-    return None
+    return tables, str(rows[0][0]) if rows else None
 
 
-def require_newest_form(path: Path, *, older: bool = False) -> None:
+def _forms_of_server(url: URL) -> tuple[set[str], str | None]:
+    engine = make_engine(url, connections=1)
+    try:
+        with faults_named(url), engine.connect() as connection:
+            return postgresql.forms(connection)
+    finally:
+        engine.dispose()
+
+
+def require_newest_form(place: Place, *, older: bool = False) -> None:
     """Refuse a database that this version cannot work with; `older` ones pass if told so."""
-    found = current_form(path)
+    found = current_form(place)
+    name = place.parent if isinstance(place, Path) else described(place)
     if found is None:
-        raise NotInitialisedError(
-            f"{path.parent} holds an empty database: run `fin-qlora-hub init --data-dir "
-            f"{path.parent}` first."
-        )
-    known = _known_forms(path, found, migrations=MIGRATIONS)
+        holds = "holds an empty database" if isinstance(place, Path) else "is empty"
+        raise NotInitialisedError(f"{name} {holds}: run {how_to_initialise(place)} first.")
+    known = _known_forms(place, found, migrations=MIGRATIONS)
     if not older and found != known[0]:
         raise NotInitialisedError(
-            f"{path.parent} has tables of form {found}, this version needs {known[0]}: stop the "
-            f"server, then run `fin-qlora-hub init --data-dir {path.parent}`."
+            f"{name} has tables of form {found}, this version needs {known[0]}: stop the "
+            f"server, then run {how_to_initialise(place)}."
         )
 
 
-def migrate(path: Path, *, migrations: str | None = None) -> str:
-    """Bring the tables to the newest form; return the name of that form.
+def migrate(
+    place: Place,
+    *,
+    migrations: str | None = None,
+    target: str = "head",
+    then: Callable[[Connection], None] = lambda _connection: None,
+) -> str:
+    """Bring the tables to the newest form, or to `target`; return the name of that form.
 
-    A database with data is copied first, beside itself. Foreign keys are off meanwhile, since
+    What is to be done `then` belongs to the same transaction.
+
+    A SQLite file with data is copied first, beside itself. Foreign keys are off meanwhile, since
     SQLite changes a table by making it anew, which would delete all that refers to the old one;
-    they are checked before anything becomes final.
+    they are checked before anything becomes final. On PostgreSQL all happens in one transaction,
+    under the lock of those who write: of servers that start together one does it.
     """
     from alembic import command
     from alembic.config import Config
 
-    found = current_form(path) if path.is_file() else None
+    found = current_form(place) if isinstance(place, URL) or place.is_file() else None
     migrations = migrations or MIGRATIONS
-    newest, *_ = _known_forms(path, found, migrations=migrations)
-    if found == newest:
-        return newest
-    if found is not None:
-        _copy(path, form=found)
+    newest, *_ = _known_forms(place, found, migrations=migrations)
+    wanted = newest if target == "head" else target
+    if found == wanted:
+        return wanted
+    if found is not None and isinstance(place, Path):
+        _copy(place, form=found)
     configuration = Config()
     configuration.set_main_option("script_location", migrations)
-    engine = make_engine(path, foreign_keys=False).execution_options(immediate=True)
+    engine = writing_engine(place)
     try:
-        with faults_named(path), engine.begin() as connection:
+        with faults_named(place), engine.begin() as connection:
             configuration.attributes["connection"] = connection
-            command.upgrade(configuration, "head")
-            dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
-            if dangling:
-                raise UnusableDataError(
-                    f"{path} cannot be brought to form {newest}: {len(dangling)} rows of "
-                    f"{dangling[0][0]!r} refer to what is not there. Nothing was changed."
-                )
+            command.upgrade(configuration, target)
+            then(connection)
+            if isinstance(place, Path):
+                _check_references(connection, place, form=wanted)
     finally:
         engine.dispose()
-    return newest
+    return wanted
 
 
-def _known_forms(path: Path, found: str | None, *, migrations: str) -> tuple[str, ...]:
+def _check_references(connection: Connection, path: Path, *, form: str) -> None:
+    dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    if dangling:
+        raise UnusableDataError(
+            f"{path} cannot be brought to form {form}: {len(dangling)} rows of "
+            f"{dangling[0][0]!r} refer to what is not there. Nothing was changed."
+        )
+
+
+def _known_forms(place: Place, found: str | None, *, migrations: str) -> tuple[str, ...]:
     """Return all forms of this version, newest first; refuse a database of any other."""
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -98,8 +139,9 @@ def _known_forms(path: Path, found: str | None, *, migrations: str) -> tuple[str
     scripts = ScriptDirectory.from_config(configuration).walk_revisions()
     known = tuple(script.revision for script in scripts)
     if found is not None and found not in known:
+        name = place.parent if isinstance(place, Path) else described(place)
         raise UnusableDataError(
-            f"{path.parent} has tables of form {found}, made by a newer version of the hub; this "
+            f"{name} has tables of form {found}, made by a newer version of the hub; this "
             f"one knows up to {known[0]}: install that version."
         )
     return known

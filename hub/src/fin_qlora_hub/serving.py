@@ -1,6 +1,5 @@
-"""Running the server: one process on one data directory, from the lock to the last answer."""
+"""Running the server, from the lock on its data directory to the last answer."""
 
-import fcntl
 import logging
 import re
 import signal
@@ -13,9 +12,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fin_qlora_hub.app import create_app
-from fin_qlora_hub.database import open_database
-from fin_qlora_hub.errors import AddressError, AlreadyServedError
+from fin_qlora_hub.database import open_database, place_of
+from fin_qlora_hub.errors import AddressError
 from fin_qlora_hub.hub import Hub, keep_private, open_hub
+from fin_qlora_hub.locking import lock_data_dir
 from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
 
@@ -48,6 +48,8 @@ class Server(uvicorn.Server):
             server_header=False,
             log_config=None,
             lifespan="off",
+            http="httptools",
+            loop="uvloop",
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         super().__init__(config)
@@ -82,35 +84,25 @@ def serve(settings: Settings, *, host: str, port: int, on_listening: Callable[[s
 
     Port 0 takes any free one. Raises NotInitialisedError, AlreadyServedError or AddressError.
     """
-    open_database(settings.database_path).close()
-    require_newest_form(settings.database_path, older=True)
+    open_database(place_of(settings)).close()
+    require_newest_form(place_of(settings), older=True)
     keep_private(settings)
-    with _only_server(settings), _listen(host, port) as listener, _open(settings) as hub:
-        swept = hub.storage.sweep() + hub.parts.sweep()
-        if swept:
-            _logger.warning("removed %d files of interrupted uploads", swept)
+    with lock_data_dir(settings) as lock, _listen(host, port) as listener, _open(settings) as hub:
+        if lock.alone:
+            swept = hub.storage.sweep() + hub.parts.sweep()
+            if swept:
+                _logger.warning("removed %d files of interrupted uploads", swept)
+        if settings.database_url is not None:
+            lock.let_others_in()
         server = Server(create_app(hub), on_listening=lambda: on_listening(_url(listener)))
         server.run(sockets=[listener])
 
 
 @contextmanager
 def _open(settings: Settings) -> Iterator[Hub]:
-    migrate(settings.database_path)
+    migrate(place_of(settings))
     with open_hub(settings) as hub:
         yield hub
-
-
-@contextmanager
-def _only_server(settings: Settings) -> Iterator[None]:
-    with settings.lock_path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyServedError(
-                f"{settings.data_dir} is already served by another process: stop it first, "
-                "or choose another --data-dir."
-            ) from None
-        yield
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -14,11 +14,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FIN_QLORA_HUB_", frozen=True)
 
     data_dir: Path = Path("fin-qlora-hub-data")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="A PostgreSQL database instead of the file in `data_dir`; may hold a password.",
+    )
+    database_connections: int = Field(default=20, gt=0, le=60)
     public_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s?#]+$",
         description="Base URL that clients use; needed behind a proxy, may hold a path prefix.",
     )
+    anonymous_read: bool = False
     max_file_bytes: int = Field(default=64 * 1024 * MIB, gt=0)
     max_commit_bytes: int = Field(default=2048 * MIB, gt=0)
     max_request_bytes: int = Field(default=8 * MIB, gt=0)
@@ -27,9 +33,17 @@ class Settings(BaseSettings):
     lfs_part_bytes: int = Field(default=1024 * MIB, gt=0)
     max_uploads: int = Field(default=32, gt=0)
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        schemes = ("postgresql://", "postgres://", "postgresql+psycopg://")
+        if value is not None and not value.get_secret_value().startswith(schemes):
+            raise ValueError("it must begin with postgresql://")
+        return value
+
     @property
     def database_path(self) -> Path:
-        """Where the metadata lies."""
+        """Where the metadata lies unless `database_url` is set."""
         return self.data_dir / "hub.sqlite3"
 
     @property
@@ -46,6 +60,11 @@ class Settings(BaseSettings):
     def parts_path(self) -> Path:
         """Where parts of large files wait for the others."""
         return self.data_dir / "parts"
+
+    @property
+    def collection_lock_path(self) -> Path:
+        """The file that a backup and a collection of unused contents cannot hold at once."""
+        return self.data_dir / "collection.lock"
 
     @property
     def lock_path(self) -> Path:

@@ -41,6 +41,10 @@ class Storage:
             chunked = find_file(session, repository_id, sha256=sha256)
         return Source(self, sha256, size, chunked)
 
+    def remove_old(self) -> int:
+        """Remove what uploads left behind that ended long ago; servers may run meanwhile."""
+        return self.blobs.remove_old() + self.xorbs.remove_old()
+
     def sweep(self) -> int:
         """Remove what interrupted uploads left behind; return the number of files."""
         return self.blobs.sweep() + self.xorbs.sweep()

@@ -1,5 +1,6 @@
 """The tables of the metadata; `migrations` makes them, and a test compares the two."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -8,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -93,6 +95,14 @@ class Token(Base):
     expires_at: Mapped[datetime | None]
 
 
+def _list_indexes(*keys: str) -> Iterator[Index]:
+    """Make those in whose order lists are read: of what is public, and of one namespace."""
+    for key in keys:
+        yield Index(f"ix_repositories_public_{key}", "kind", "private", key, "id")
+        columns = ("namespace_id", "kind", "private", key, "id")
+        yield Index(f"ix_repositories_namespace_{key}", *columns)
+
+
 class Repository(Base):
     """A model or data-set repository with what its newest card says of it.
 
@@ -102,7 +112,7 @@ class Repository(Base):
     __tablename__ = "repositories"
     __table_args__ = (
         UniqueConstraint("kind", "namespace_id", "name_key"),
-        Index(None, "kind", "updated_at"),
+        *_list_indexes("updated_at", "created_at", "downloads"),
         {"sqlite_autoincrement": True},  # the number of a removed repository never comes back
     )
 
@@ -131,6 +141,25 @@ class RepositoryTag(Base):
         ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
     )
     tag: Mapped[str] = mapped_column(String(255), primary_key=True, index=True)
+
+
+class EvaluationResult(Base):
+    """A number that a model tells of itself, by which a data set ranks it.
+
+    `dataset_key` is the id of the data set in lower case, which this hub need not have.
+    """
+
+    __tablename__ = "evaluation_results"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    dataset_key: Mapped[str] = mapped_column(String(193), index=True)
+    task: Mapped[str] = mapped_column(String(255))
+    value: Mapped[float] = mapped_column(Double)
+    filename: Mapped[str]
+    data: Mapped[dict[str, Any]]
 
 
 class Reference(Base):
@@ -356,3 +385,41 @@ class AccessRequest(Base):
     status: Mapped[str] = mapped_column(String(8))
     created_at: Mapped[datetime]
     rejection_reason: Mapped[str | None]
+
+
+class Collection(Base):
+    """A shelf of repositories that a namespace keeps, in its own order."""
+
+    __tablename__ = "collections"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    namespace_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), index=True
+    )
+    title: Mapped[str] = mapped_column(String(60))
+    description: Mapped[str] = mapped_column(String(150))
+    private: Mapped[bool]
+    theme: Mapped[str] = mapped_column(String(8))
+    position: Mapped[int]
+    updated_at: Mapped[datetime]
+
+    namespace: Mapped[Namespace] = relationship(lazy="joined")
+
+
+class CollectionItem(Base):
+    """A repository in a collection, and what is said of it there."""
+
+    __tablename__ = "collection_items"
+    __table_args__ = (
+        UniqueConstraint("collection_id", "repository_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), index=True
+    )
+    position: Mapped[int]
+    note: Mapped[str] = mapped_column(String(500))

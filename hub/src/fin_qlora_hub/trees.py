@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Row, Select, insert, select
+from sqlalchemy import Row, bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.blobs import Content
@@ -17,6 +17,14 @@ from fin_qlora_hub.text import quoted
 LARGE_FILE_BYTES = 10 * 1024 * 1024
 LARGE_FILE_SUFFIXES = (".bin", ".gguf", ".parquet", ".safetensors")
 _VALUES_PER_QUERY = 500
+_entries = TreeEntry.__table__.c
+_OF_REPOSITORY = select(TreeEntry.__table__).where(
+    _entries.repository_id == bindparam("repository")
+)
+_ALL = _OF_REPOSITORY.where(_entries.tree_oid.in_(bindparam("trees", expanding=True)))
+_SOME = _OF_REPOSITORY.where(
+    _entries.tree_oid == bindparam("tree"), _entries.name.in_(bindparam("names", expanding=True))
+)
 _LOOK_ALIKE = "Paths {} and {} differ only in case or Unicode form: rename one."
 
 
@@ -71,6 +79,24 @@ def walk(session: Session, repository_id: int, oid: str, *, below: str = "") -> 
         found.update(entries)
         level = {p: e.oid for p, e in entries.items() if isinstance(e, FolderEntry)}
     return dict(sorted(found.items()))
+
+
+def folders_below(
+    session: Session, repository_id: int, roots: Iterable[str]
+) -> dict[str, dict[str, Entry]]:
+    """Return some folders and all that are in them, each once, by their ids."""
+    found: dict[str, dict[str, Entry]] = {}
+    level = set(roots)
+    while level:
+        loaded = _load(session, repository_id, level)
+        found |= loaded
+        level = {
+            entry.oid
+            for entries in loaded.values()
+            for entry in entries.values()
+            if isinstance(entry, FolderEntry)
+        } - found.keys()
+    return found
 
 
 def list_below(
@@ -131,11 +157,12 @@ def named(
     session: Session, repository_id: int, oid: str, names: Collection[str]
 ) -> dict[str, Entry]:
     """Return those of the names that a folder holds."""
-    query = _select(repository_id).where(TreeEntry.tree_oid == oid)
     return {
         row.name: _entry(row)
         for part in _parts(names)
-        for row in session.execute(query.where(TreeEntry.name.in_(part)))
+        for row in session.connection().execute(
+            _SOME, {"repository": repository_id, "tree": oid, "names": part}
+        )
     }
 
 
@@ -214,14 +241,10 @@ def store_tree(session: Session, repository_id: int, tree: Tree) -> None:
 def _load(session: Session, repository_id: int, oids: Iterable[str]) -> dict[str, dict[str, Entry]]:
     loaded: dict[str, dict[str, Entry]] = {oid: {} for oid in oids}
     for part in _parts(loaded):
-        for row in session.execute(_select(repository_id).where(TreeEntry.tree_oid.in_(part))):
+        values = {"repository": repository_id, "trees": part}
+        for row in session.connection().execute(_ALL, values):
             loaded[row.tree_oid][row.name] = _entry(row)
     return loaded
-
-
-def _select(repository_id: int) -> Select[*tuple[object, ...]]:
-    columns = TreeEntry.__table__.columns
-    return select(*columns).where(TreeEntry.repository_id == repository_id)
 
 
 def _parts(values: Iterable[str]) -> Iterator[list[str]]:

@@ -8,10 +8,12 @@ from urllib.parse import unquote
 
 from fastapi import Depends, Request
 from pydantic import AfterValidator
+from starlette.concurrency import run_in_threadpool
 
-from fin_qlora_hub.errors import InvalidTokenError
+from fin_qlora_hub.authentication import KnownCallers
+from fin_qlora_hub.errors import InvalidTokenError, NotAuthenticatedError
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.identity import Caller, authenticate
+from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.repositories import Kind, RepositoryName
 from fin_qlora_hub.routes.receiving import UploadSlots
 
@@ -30,15 +32,25 @@ async def _hub(request: Request) -> Hub:
     return hub
 
 
-def _caller(request: Request, hub: Annotated[Hub, Depends(_hub)]) -> Caller | None:
+async def _any_caller(request: Request) -> Caller | None:
     header = request.headers.get("authorization")
     if header is None:
         return None
     scheme, _, secret = header.partition(" ")
+    secret = secret.strip()
     if scheme.lower() != "bearer" or not secret:
         raise InvalidTokenError("Invalid credentials in Authorization header")
-    with hub.database.reading() as session:
-        return authenticate(session, secret.strip())
+    callers = request.app.state.callers
+    assert isinstance(callers, KnownCallers)
+    return callers.recall(secret) or await run_in_threadpool(callers.look_up, secret)
+
+
+async def _caller(
+    caller: Annotated[Caller | None, Depends(_any_caller)], hub: Annotated[Hub, Depends(_hub)]
+) -> Caller | None:
+    if caller is None and not hub.settings.anonymous_read:
+        raise NotAuthenticatedError("Invalid username or password.")
+    return caller
 
 
 async def _public_url(request: Request, hub: Annotated[Hub, Depends(_hub)]) -> str:
@@ -49,15 +61,23 @@ async def _repository_name(kinds: Plural, namespace: Segment, name: Segment) -> 
     return RepositoryName(KINDS[kinds], namespace, name)
 
 
-async def _upload_slot(request: Request) -> AsyncIterator[None]:
+def upload_slots(request: Request) -> UploadSlots:
+    """Return what lets large bodies in."""
     slots = request.app.state.uploads
     assert isinstance(slots, UploadSlots)
-    async with slots.one():
+    return slots
+
+
+async def _upload_slot(request: Request) -> AsyncIterator[None]:
+    async with upload_slots(request).one():
         yield
 
 
 CurrentHub = Annotated[Hub, Depends(_hub)]
+# None is a stranger: one who may read what is public, where the hub lets strangers read at all.
 CurrentCaller = Annotated[Caller | None, Depends(_caller)]
+# None is whoever sent no token, whatever the hub lets strangers do.
+AnyCaller = Annotated[Caller | None, Depends(_any_caller)]
 PublicUrl = Annotated[str, Depends(_public_url)]
 Target = Annotated[RepositoryName, Depends(_repository_name)]
 UploadSlot = Annotated[None, Depends(_upload_slot)]

@@ -32,6 +32,7 @@ from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, Target, writing
 from fin_qlora_hub.tables import Discussion, DiscussionEvent, Repository
 from fin_qlora_hub.text import Text
+from fin_qlora_hub.visibility import signed_in
 
 router = APIRouter()
 
@@ -112,7 +113,7 @@ def begin(
     with hub.database.writing() as session:
         if body.pull_request:
             repository = open_writable(session, target, caller)
-            assert caller is not None
+            caller = signed_in(caller)
             opened = open_pull_request(
                 *(session, repository),
                 title=body.title,
@@ -122,7 +123,7 @@ def begin(
             )
         else:
             repository = open_readable(session, target, caller)
-            assert caller is not None
+            caller = signed_in(caller)
             opened = open_discussion(
                 *(session, repository),
                 title=body.title,
@@ -167,7 +168,7 @@ def add_comment(
     """Add a comment."""
     with hub.database.writing() as session:
         found = find_discussion(session, open_readable(session, target, caller), num)
-        assert caller is not None
+        caller = signed_in(caller)
         event = _event(comment(session, found, body.comment, author=caller))
     return JSONResponse({"newMessage": event})
 
@@ -181,7 +182,7 @@ def give_title(
     with hub.database.writing() as session:
         repository = open_readable(session, target, caller)
         found = find_discussion(session, repository, num)
-        assert caller is not None
+        caller = signed_in(caller)
         event = _event(rename(session, repository, found, body.title, author=caller))
     return JSONResponse({"newTitle": event})
 
@@ -195,7 +196,7 @@ def give_status(
     with hub.database.writing() as session:
         repository = open_readable(session, target, caller)
         found = find_discussion(session, repository, num)
-        assert caller is not None
+        caller = signed_in(caller)
         event = change_status(
             *(session, repository, found, Status(body.status)),
             author=caller,
@@ -218,7 +219,7 @@ def merge_pull_request(
     with hub.database.writing() as session:
         repository = open_writable(session, target, caller)
         found = find_discussion(session, repository, num)
-        assert caller is not None
+        caller = signed_in(caller)
         said = (body.comment if body else None) or ""
         oid = merge(session, hub.storage, repository, found, author=caller, message=said)
     return JSONResponse({"mergeCommitId": oid})
@@ -237,7 +238,7 @@ def change_comment(
     """Change the words of a comment."""
     with hub.database.writing() as session:
         found = find_discussion(session, open_readable(session, target, caller), num)
-        assert caller is not None
+        caller = signed_in(caller)
         event = _event(edit_comment(session, found, key, body.content, author=caller))
     return JSONResponse({"updatedComment": event})
 
@@ -251,7 +252,7 @@ def remove_comment(
     with hub.database.writing() as session:
         repository = open_readable(session, target, caller)
         found = find_discussion(session, repository, num)
-        assert caller is not None
+        caller = signed_in(caller)
         event = _event(hide_comment(session, repository, found, key, author=caller))
     return JSONResponse({"updatedComment": event})
 

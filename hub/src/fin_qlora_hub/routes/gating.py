@@ -21,6 +21,7 @@ from fin_qlora_hub.routes.dependencies import (
 )
 from fin_qlora_hub.tables import AccessRequest, Namespace
 from fin_qlora_hub.text import Text
+from fin_qlora_hub.visibility import signed_in
 
 router = APIRouter()
 
@@ -66,7 +67,7 @@ def ask_for_model(
 def _ask(target: RepositoryName, *, hub: Hub, caller: Caller | None) -> JSONResponse:
     with hub.database.writing() as session:
         repository = open_readable(session, target, caller)
-        assert caller is not None
+        caller = signed_in(caller)
         status = ask(session, repository, caller)
     return JSONResponse({"status": status})
 

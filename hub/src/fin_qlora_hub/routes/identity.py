@@ -7,14 +7,14 @@ from fin_qlora_hub.errors import InvalidTokenError
 from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.identity import organizations_of
 from fin_qlora_hub.repositories import open_readable, open_writable
-from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, Target
+from fin_qlora_hub.routes.dependencies import AnyCaller, CurrentCaller, CurrentHub, Target
 from fin_qlora_hub.routes.payloads import moment
 
 router = APIRouter()
 
 
 @router.get("/api/whoami-v2")
-def who_am_i(hub: CurrentHub, caller: CurrentCaller) -> JSONResponse:
+def who_am_i(hub: CurrentHub, caller: AnyCaller) -> JSONResponse:
     """Say whose token was sent."""
     if caller is None:
         raise InvalidTokenError("Invalid username or password.")

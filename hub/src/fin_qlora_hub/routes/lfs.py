@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from fin_qlora_hub.errors import BadRequestError, ForbiddenError, InvalidTokenError, NotFoundError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.largefiles import Expected, finish, held_sizes, join, keep
+from fin_qlora_hub.largefiles import Expected, finish, held_sizes, join, keep, renew
 from fin_qlora_hub.repositories import Kind, RepositoryName, full_name, open_writable
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
@@ -23,6 +23,7 @@ from fin_qlora_hub.routes.dependencies import (
     UploadSlot,
     in_writer,
     web_path,
+    writing,
 )
 from fin_qlora_hub.routes.receiving import receive
 from fin_qlora_hub.xet.access import Access, Scope, require
@@ -71,6 +72,7 @@ class Completion(BaseModel):
 
 
 @router.post(_BATCH)
+@writing
 def plan_for_model(
     namespace: Segment,
     name: Segment,
@@ -85,6 +87,7 @@ def plan_for_model(
 
 
 @router.post("/datasets" + _BATCH)
+@writing
 def plan_for_dataset(
     namespace: Segment,
     name: Segment,
@@ -122,11 +125,12 @@ def _plan(
         assert caller is not None
         access = Access(repository.id, repository.namespace_id, caller.user_id, Scope.WRITE)
         name = full_name(repository)
-        held = held_sizes(session, repository.id, [file.oid for file in body.objects])
     if body.operation != "upload" or body.hash_algo != "sha256":
         raise BadRequestError(
             "This endpoint plans uploads by SHA-256; downloads go to the address of the file."
         )
+    wanted = [Expected(file.oid, file.size) for file in body.objects]
+    held = renew(hub.database, hub.blobs, access.repository_id, wanted)
     missing = [file for file in body.objects if held.get(file.oid) != file.size]
     hub.blobs.require_space(sum(file.size for file in missing))
     base = f"{public_url}/{web_path(target.kind)}{name}.git/info/lfs/objects"

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+
+from fin_qlora_hub.routes.answers import Json
 
 
 def page(
-    items: Sequence[Any], *, request: Request, public_url: str, cursor: str | None
-) -> JSONResponse:
+    items: Sequence[Any] | bytes, *, request: Request, public_url: str, cursor: str | None
+) -> Json:
     """Answer with one page; `cursor` is where the next begins, None on the last."""
     headers = {}
     if cursor is not None:
         following = request.url.include_query_params(cursor=cursor).query
         headers["Link"] = f'<{public_url}{request.scope["path"]}?{following}>; rel="next"'
-    return JSONResponse(list(items), headers=headers)
+    return Json(items if isinstance(items, bytes) else list(items), headers=headers)

@@ -4,24 +4,25 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from fin_qlora_hub.repositories import Contents, full_name
-from fin_qlora_hub.tables import Commit, Reference, Repository
+from fin_qlora_hub.repositories import Contents
+from fin_qlora_hub.tables import Commit, Reference
 from fin_qlora_hub.trees import Entry, FileEntry, FolderEntry
+from fin_qlora_hub.visibility import Seen
 
 
 def moment(when: datetime) -> str:
     """Return a time as the public hub writes it."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03}Z"
+    return when.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def repository(found: Repository, *, details: bool = True) -> dict[str, Any]:
-    """Return what lists show of a repository; `details` adds its whole card."""
+def repository(found: Seen, *, details: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what lists show of a repository; `details` is the rest of its card."""
     card = found.card
     shown = {
         "_id": f"{found.id:024x}",
-        "id": full_name(found),
-        "modelId": full_name(found),
-        "author": found.namespace.name,
+        "id": found.name,
+        "modelId": found.name,
+        "author": found.name.partition("/")[0],
         "private": found.private,
         "gated": found.gated or False,
         "disabled": False,
@@ -36,8 +37,13 @@ def repository(found: Repository, *, details: bool = True) -> dict[str, Any]:
         "library_name": card["library_name"],
         "baseModels": {"models": [{"id": name} for name in card["base_models"]]},
     }
-    if details:
-        shown |= {"cardData": found.card_details["data"], "config": found.card_details["config"]}
+    if details is not None:
+        shown |= {
+            "cardData": details["data"],
+            "config": details["config"],
+            "model-index": details["data"].get("model-index"),
+            "evalResults": details.get("results", []),
+        }
     return shown
 
 

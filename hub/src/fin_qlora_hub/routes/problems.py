@@ -23,6 +23,7 @@ _PROBLEMS: tuple[tuple[type[errors.HubError], int, str], ...] = (
     (errors.BadRequestError, 400, "BadRequest"),
     (errors.NotAuthenticatedError, 401, "RepoNotFound"),
     (errors.InvalidTokenError, 401, "InvalidCredentials"),
+    (errors.GatedForStrangersError, 401, "GatedRepo"),
     (errors.GatedError, 403, "GatedRepo"),
     (errors.ForbiddenError, 403, "Forbidden"),
     (errors.RepositoryNotFoundError, 404, "RepoNotFound"),

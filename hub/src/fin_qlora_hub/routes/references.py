@@ -21,6 +21,7 @@ from fin_qlora_hub.references import (
 )
 from fin_qlora_hub.repositories import open_readable, open_writable
 from fin_qlora_hub.routes import payloads
+from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,
@@ -76,9 +77,9 @@ def list_commits(
     hub: CurrentHub,
     caller: CurrentCaller,
     public_url: PublicUrl,
-    formatted: Annotated[list[str], Query(alias="expand[]", default_factory=list)],
+    formatted: Annotated[list[str] | None, Query(alias="expand[]")] = None,
     cursor: str | None = None,
-) -> JSONResponse:
+) -> Json:
     """List the commits of a revision, newest first."""
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
@@ -87,7 +88,7 @@ def list_commits(
             start = resolve(session, repository, cursor)
         commits = list(islice(history(session, repository, start), MAX_COMMITS + 1))
         shown = [payloads.commit(commit) for commit in commits[:MAX_COMMITS]]
-    if "formatted" in formatted:
+    if formatted and "formatted" in formatted:
         for item in shown:
             item["formatted"] = {"title": item["title"], "message": item["message"]}
     following = commits[MAX_COMMITS].oid if len(commits) > MAX_COMMITS else None

@@ -1,35 +1,29 @@
-"""Repositories: create, remove, show, list."""
+"""Repositories: create, change, move, remove."""
 
-import json
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from fin_qlora_hub.duplicating import duplicate
 from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError
+from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.references import DEFAULT_BRANCH
 from fin_qlora_hub.repositories import (
     Kind,
     RepositoryName,
-    Search,
-    SortKey,
-    contents,
     create,
-    cursor_after,
     full_name,
     list_owned,
     move,
-    open_readable,
     open_writable,
     remove,
-    search,
     set_visibility,
 )
 from fin_qlora_hub.routes import payloads
+from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (
     KINDS,
     CurrentCaller,
@@ -43,39 +37,18 @@ from fin_qlora_hub.routes.dependencies import (
 )
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.routes.problems import refusal
-from fin_qlora_hub.text import Text, quoted, shortened
+from fin_qlora_hub.text import Text, quoted
+from fin_qlora_hub.visibility import open_readable, see
 
 router = APIRouter()
 
-MAX_PAGE = 1000
 OWNED_PAGE = 100
-MAX_PAGE_BYTES = 4 * 1024 * 1024
-_SORTS = {
-    "lastModified": SortKey.UPDATED,
-    "trendingScore": SortKey.UPDATED,
-    "likes": SortKey.UPDATED,
-    "createdAt": SortKey.CREATED,
-    "downloads": SortKey.DOWNLOADS,
-}
-_EXPANDABLE = frozenset(
-    "author baseModels cardData childrenModelCount citation config createdAt description disabled "
-    "downloads downloadsAllTime evalResults gated gguf inference inferenceProviderMapping "
-    "lastModified library_name likes mainSize mask_token model-index paperswithcode_id "
-    "pipeline_tag private resourceGroup safetensors sha siblings spaces tags transformersInfo "
-    "trendingScore usedStorage widgetData xetEnabled".split()
-)
-_LISTED = (
-    *("modelId", "private", "gated", "likes", "downloads", "createdAt", "lastModified"),
-    *("tags", "pipeline_tag", "library_name"),
-)
-_LISTED_IN_FULL = ("author", "disabled", "sha", "siblings")
 _ABSENT_REPOSITORY = frozenset(
     "auth-check branch commit commits paths-info preupload refs resolve revision settings tag "
     "tree".split()
 )
 
 Visibility = Literal["private", "public"]
-Fields = Annotated[list[str], Query(default_factory=list)]
 
 
 class NewRepository(BaseModel):
@@ -175,6 +148,43 @@ def move_repository(body: Move, hub: CurrentHub, caller: CurrentCaller) -> JSONR
     return JSONResponse({})
 
 
+class Duplicate(BaseModel):
+    """The name of the new repository, and who may see it: as before unless told otherwise."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    repository: Text
+    visibility: Visibility | None = None
+    private: bool | None = None
+
+
+@router.post("/api/{kinds}/{namespace}/{name}/duplicate")
+@writing
+def duplicate_repository(
+    body: Duplicate, target: Target, hub: CurrentHub, caller: CurrentCaller, public_url: PublicUrl
+) -> JSONResponse:
+    """Make a repository of another one."""
+    namespace, slash, name = body.repository.partition("/")
+    if not slash:
+        raise BadRequestError(f"{quoted(body.repository)} is no full name: use 'namespace/name'.")
+    wanted = RepositoryName(target.kind, namespace, name)
+    private = _is_private(body.visibility, body.private)
+    url = f"{public_url}/{web_path(target.kind)}"
+    try:
+        with hub.database.writing() as session:
+            source = open_readable(session, target, caller)
+            require_download(session, source, caller)
+            made = duplicate(
+                *(session, hub.storage, source, wanted),
+                private=source.private if private is None else private,
+                caller=caller,
+            )
+            found = full_name(made)
+    except AlreadyExistsError as error:
+        return refusal(error, body={"url": url + str(wanted)})
+    return JSONResponse({"url": url + found, "name": found, "filesCopyPending": False})
+
+
 @router.put("/api/{kinds}/{namespace}/{name}/settings")
 @writing
 def change_settings(
@@ -202,7 +212,7 @@ def list_own_repositories(
     public_url: PublicUrl,
     namespace: Segment | None = None,
     cursor: Annotated[int, Query(ge=0, lt=2**62)] = 0,
-) -> JSONResponse:
+) -> Json:
     """List the repositories of a namespace, of every kind, with the bytes that each holds."""
     with hub.database.reading() as session:
         found = list_owned(session, namespace, caller=caller, after=cursor, limit=OWNED_PAGE + 1)
@@ -220,89 +230,6 @@ def list_own_repositories(
     return page(shown, request=request, public_url=public_url, cursor=following)
 
 
-@router.get("/api/{kinds}")
-def list_repositories(
-    kinds: Plural,
-    request: Request,
-    hub: CurrentHub,
-    caller: CurrentCaller,
-    public_url: PublicUrl,
-    filters: Annotated[list[str], Query(alias="filter", default_factory=list)],
-    expand: Fields,
-    author: str | None = None,
-    text: Annotated[str | None, Query(alias="search")] = None,
-    pipeline_tag: str | None = None,
-    gated: bool | None = None,
-    sort: str = "lastModified",
-    limit: Annotated[int, Query(ge=1)] = MAX_PAGE,
-    full: bool = False,
-    card: Annotated[bool, Query(alias="cardData")] = False,
-    config: bool = False,
-    cursor: str | None = None,
-) -> JSONResponse:
-    """List the repositories that the caller may read."""
-    if sort not in _SORTS:
-        raise BadRequestError(f"sort {quoted(sort)} is unknown: use one of {', '.join(_SORTS)}.")
-    _check_fields(expand)
-    fields = expand or [
-        *_LISTED,
-        *(_LISTED_IN_FULL if full else ()),
-        *(["cardData"] if card else []),
-        *(["config"] if config else []),
-    ]
-    tags = [tag for value in filters for tag in value.split(",")]
-    wanted = Search(
-        kind=KINDS[kinds],
-        author=author,
-        text=text,
-        tags=[*tags, *([pipeline_tag] if pipeline_tag else [])],
-        sort=_SORTS[sort],
-        gated=gated,
-        details=bool({"cardData", "config"}.intersection(fields)),
-    )
-    limit = min(limit, MAX_PAGE)
-    with hub.database.reading() as session:
-        shown: list[dict[str, Any]] = []
-        last, following, size = None, None, 0
-        for repository in search(session, wanted, caller=caller, limit=limit + 1, cursor=cursor):
-            if len(shown) >= limit or size > MAX_PAGE_BYTES:
-                following = last
-                break
-            item = payloads.repository(repository, details=wanted.details)
-            if {"sha", "siblings", "usedStorage"}.intersection(fields):
-                item |= payloads.contents(contents(session, repository, DEFAULT_BRANCH))
-            shown.append(payloads.only(item, fields))
-            size += len(json.dumps(shown[-1]))
-            last = cursor_after(repository, wanted.sort)
-    return page(shown, request=request, public_url=public_url, cursor=following)
-
-
-@router.get("/api/{kinds}/{namespace}/{name}")
-def show_repository(
-    target: Target, hub: CurrentHub, caller: CurrentCaller, expand: Fields, blobs: bool = False
-) -> JSONResponse:
-    """Show a repository at the head of `main`."""
-    return show_revision(target, DEFAULT_BRANCH, hub, caller, expand, blobs)
-
-
-@router.get("/api/{kinds}/{namespace}/{name}/revision/{revision}")
-def show_revision(
-    target: Target,
-    revision: Segment,
-    hub: CurrentHub,
-    caller: CurrentCaller,
-    expand: Fields,
-    blobs: bool = False,
-) -> JSONResponse:
-    """Show a repository at a branch, tag or commit."""
-    _check_fields(expand)
-    with hub.database.reading() as session:
-        repository = open_readable(session, target, caller)
-        shown = payloads.repository(repository)
-        shown |= payloads.contents(contents(session, repository, revision), blobs=blobs)
-    return JSONResponse(payloads.only(shown, expand) if expand else shown)
-
-
 @router.get("/api/{kinds}/{name}")
 @router.api_route(
     "/api/{kinds}/{name}/{endpoint}/{rest:path}", methods=["GET", "POST", "PUT", "DELETE"]
@@ -318,11 +245,5 @@ def without_namespace(
     if endpoint not in _ABSENT_REPOSITORY:
         raise HTTPException(404)
     with hub.database.reading() as session:
-        open_readable(session, RepositoryName(KINDS[kinds], "", name), caller)
+        see(session, RepositoryName(KINDS[kinds], "", name), caller)
     raise AssertionError("a repository without a namespace")
-
-
-def _check_fields(fields: Sequence[str]) -> None:
-    unknown = sorted(set(fields) - _EXPANDABLE)
-    if unknown:
-        raise BadRequestError(f"expand does not know {shortened(', '.join(unknown))}.")

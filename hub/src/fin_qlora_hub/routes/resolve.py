@@ -12,13 +12,14 @@ from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.names import normalise_path
-from fin_qlora_hub.references import resolve
-from fin_qlora_hub.repositories import Kind, RepositoryName, full_name, open_readable
+from fin_qlora_hub.references import look_up
+from fin_qlora_hub.repositories import Kind, RepositoryName
 from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, PublicUrl, Segment
 from fin_qlora_hub.routes.problems import gated, problem
 from fin_qlora_hub.routes.ranges import UnsatisfiableRangeError, asked_range
 from fin_qlora_hub.storage import Source
 from fin_qlora_hub.trees import FileEntry, find_entry
+from fin_qlora_hub.visibility import open_readable, see
 from fin_qlora_hub.xet.files import advertised_hashes
 
 router = APIRouter()
@@ -131,9 +132,10 @@ def _find(
 ) -> _Found:
     """Find a file; one that is only described needs no list of the chunks that make it up."""
     with hub.database.reading() as session:
-        repository = open_readable(session, target, caller)
-        require_download(session, repository, caller)
-        commit = resolve(session, repository, revision)
+        repository = see(session, target, caller)
+        if repository.gated is not None:
+            require_download(session, open_readable(session, target, caller), caller)
+        commit = look_up(session, repository.id, revision)
         entry = find_entry(session, repository.id, commit.tree_oid, path)
         if not isinstance(entry, FileEntry):
             raise EntryNotFoundError("Entry not found", commit=commit.oid)
@@ -141,10 +143,11 @@ def _find(
         source = None
         if not described:
             source = hub.storage.source(session, repository.id, content.sha256, size=content.size)
-        advertised = advertised_hashes(session, repository.id, [content.sha256])
+        large = [content.sha256] if entry.large else []
+        advertised = advertised_hashes(session, repository.id, large)
         return _Found(
-            *(repository.id, full_name(repository), commit.oid, entry, source),
-            advertised.get(content.sha256) if entry.large else None,
+            *(repository.id, repository.name, commit.oid, entry, source),
+            advertised.get(content.sha256),
         )
 
 

@@ -9,10 +9,11 @@ from starlette.responses import JSONResponse
 from fin_qlora_hub.copying import copy_chunked
 from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.gating import require_download
-from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
+from fin_qlora_hub.inventory import PAGE, list_large_files
 from fin_qlora_hub.repositories import Kind, RepositoryName, open_readable, open_writable
-from fin_qlora_hub.rewriting import PAGE, list_large_files, remove_large_files, squash
+from fin_qlora_hub.rewriting import remove_large_files, squash
 from fin_qlora_hub.routes import payloads
+from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,
@@ -79,7 +80,7 @@ def list_files(
     caller: CurrentCaller,
     public_url: PublicUrl,
     cursor: str = "",
-) -> JSONResponse:
+) -> Json:
     """List the large files of all commits."""
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
@@ -88,10 +89,10 @@ def list_files(
             {
                 "fileOid": file.sha256,
                 "oid": file.sha256,
-                "filename": file.name,
+                "filename": file.path,
                 "size": file.size,
                 "pushedAt": payloads.moment(file.pushed_at),
-                "ref": BRANCHES + DEFAULT_BRANCH,
+                "ref": file.ref,
             }
             for file in found[:PAGE]
         ]

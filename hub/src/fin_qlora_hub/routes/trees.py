@@ -6,7 +6,6 @@ from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, ValidationError
-from starlette.responses import JSONResponse
 
 from fin_qlora_hub.errors import BadRequestError, EntryNotFoundError, UnhostedRepositoryError
 from fin_qlora_hub.history import last_changes
@@ -14,6 +13,7 @@ from fin_qlora_hub.names import normalise_path
 from fin_qlora_hub.references import resolve
 from fin_qlora_hub.repositories import open_readable
 from fin_qlora_hub.routes import payloads
+from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,
@@ -46,7 +46,7 @@ def list_files(
     recursive: bool = False,
     expand: bool = False,
     cursor: str = "",
-) -> JSONResponse:
+) -> Json:
     """List a folder, or with `recursive` everything below it, in path order."""
     folder = normalise_path(folder.strip("/"))
     with hub.database.reading() as session:
@@ -111,7 +111,7 @@ def describe_paths(
     asked: Annotated[AskedPaths, Depends(_asked_paths)],
     hub: CurrentHub,
     caller: CurrentCaller,
-) -> JSONResponse:
+) -> Json:
     """Describe those of the given paths that exist."""
     with hub.database.reading() as session:
         repository = open_readable(session, target, caller)
@@ -125,4 +125,4 @@ def describe_paths(
             payloads.tree_item(path, entry, last=last.get(path), xet_hashes=hashes)
             for path, entry in found.items()
         ]
-    return JSONResponse(items)
+    return Json(items)

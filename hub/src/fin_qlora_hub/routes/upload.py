@@ -1,6 +1,6 @@
 """Uploads: the question how to send each file, and the commit that brings them."""
 
-from contextlib import suppress
+from contextlib import nullcontext
 from functools import partial
 from typing import Annotated
 from urllib.parse import quote
@@ -8,17 +8,15 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub.changes import ChangeReader
 from fin_qlora_hub.committing import Committed, commit_as_pull_request, commit_change
-from fin_qlora_hub.errors import BadRequestError, HubError, TooLargeError
+from fin_qlora_hub.errors import TooLargeError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.ignoring import MAX_BYTES, IgnoreRules
 from fin_qlora_hub.names import check_path
-from fin_qlora_hub.operations import Change
 from fin_qlora_hub.references import find_branch, resolve
 from fin_qlora_hub.repositories import RepositoryName, open_writable
 from fin_qlora_hub.routes.dependencies import (
@@ -28,8 +26,10 @@ from fin_qlora_hub.routes.dependencies import (
     Segment,
     Target,
     in_writer,
+    upload_slots,
     web_path,
 )
+from fin_qlora_hub.routes.receiving import PIECE_BYTES, receive
 from fin_qlora_hub.text import Text, shortened
 from fin_qlora_hub.trees import FileEntry, find_entries, is_large
 
@@ -103,11 +103,16 @@ async def commit(
     create_pr: bool = False,
 ) -> JSONResponse:
     """Take a commit; its files go to disk as they arrive."""
-    length = request.headers.get("content-length", "0")
-    await run_in_threadpool(_check_branch, hub, target, revision, caller, int(length))
+    announced = request.headers.get("content-length")
+    length = int(announced) if announced and announced.isdecimal() else None
+    await run_in_threadpool(_check_branch, hub, target, revision, caller, length or 0)
     reader = ChangeReader(hub.blobs, hub.settings)
+    # A short body is soon here or cut off for idling: it need not wait for those that are long.
+    short = length is not None and length <= PIECE_BYTES
     try:
-        change = await _receive(request, reader)
+        async with nullcontext() if short else upload_slots(request).one():
+            await receive(request, reader.feed, executor=hub.receivers)
+        change = await run_in_threadpool(reader.finish)
         commit_it = (
             partial(commit_as_pull_request, base=revision)
             if create_pr
@@ -158,22 +163,6 @@ def _check_branch(
     with hub.database.reading() as session:
         find_branch(session, open_writable(session, target, caller), revision)
     hub.blobs.require_space(length)
-
-
-async def _receive(request: Request, reader: ChangeReader) -> Change:
-    stream = request.stream()
-    try:
-        async for chunk in stream:
-            await run_in_threadpool(reader.feed, chunk)
-        return await run_in_threadpool(reader.finish)
-    except ClientDisconnect:
-        raise BadRequestError("The connection was cut before the commit had arrived.") from None
-    except HubError:
-        # A client that still sends would see a broken connection instead of the reason.
-        with suppress(ClientDisconnect):
-            async for _ in stream:
-                pass
-        raise
 
 
 def _present_oid(file: AnnouncedFile, path: str, present: dict[str, FileEntry]) -> dict[str, str]:

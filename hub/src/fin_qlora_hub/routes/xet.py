@@ -39,9 +39,9 @@ from fin_qlora_hub.routes.dependencies import (
 from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.routes.ranges import UnsatisfiableRangeError, asked_range
 from fin_qlora_hub.routes.receiving import receive
-from fin_qlora_hub.xet.access import Access, Scope, require
+from fin_qlora_hub.xet.access import STRANGER, Access, Scope, generation, require
 from fin_qlora_hub.xet.files import ChunkedFile, find_file, xorbs_after_chunk
-from fin_qlora_hub.xet.ownership import is_due, keep_xorb, owned, stored_xorbs, touch
+from fin_qlora_hub.xet.ownership import is_due, keep_xorb, still_there, stored_xorbs, touch
 from fin_qlora_hub.xet.reconstruction import Reconstruction, Run, plan
 from fin_qlora_hub.xet.registering import Progress, register_shard
 from fin_qlora_hub.xet.shards import MAX_BYTES, dedup_answer
@@ -98,9 +98,10 @@ def give_read_token(
         repository = open_readable(session, target, caller)
         require_download(session, repository, caller)
         resolve(session, repository, revision)
-        assert caller is not None
-        access = Access(repository.id, repository.namespace_id, caller.user_id, Scope.READ)
-        return _token(hub, access, public_url=public_url, namespace=repository.namespace.name)
+        user = STRANGER if caller is None else caller.user_id
+        access = Access(repository.id, repository.namespace_id, user, Scope.READ)
+        place = f"{generation(session)}-{repository.namespace.name}"
+    return _token(hub, access, url=f"{public_url}/xet/{place}")
 
 
 @router.get("/api/{kinds}/{namespace}/{name}/xet-write-token/{revision}")
@@ -118,14 +119,14 @@ def give_write_token(
             resolve(session, repository, revision)
         assert caller is not None
         access = Access(repository.id, repository.namespace_id, caller.user_id, Scope.WRITE)
-        return _token(hub, access, public_url=public_url, namespace=repository.namespace.name)
+        place = f"{generation(session)}-{repository.namespace.name}"
+    return _token(hub, access, url=f"{public_url}/xet/{place}")
 
 
-def _token(hub: Hub, access: Access, *, public_url: str, namespace: str) -> JSONResponse:
-    token, end = access.seal(hub.signer)
+def _token(hub: Hub, access: Access, *, url: str) -> JSONResponse:
     # Clients remember what they sent to an address: each namespace has its own, since what one
     # sent is not there for another, and so has each stock of xorbs.
-    url = f"{public_url}/xet/{hub.generation}-{namespace}"
+    token, end = access.seal(hub.signer)
     return JSONResponse(
         {"accessToken": token, "exp": end, "casUrl": url},
         headers={
@@ -211,7 +212,7 @@ async def take_xorb(
 def _is_owned(hub: Hub, access: Access, xorb: str) -> bool:
     with hub.database.reading() as session:
         require(session, access, scope=Scope.WRITE)
-        return bool(owned(session, access.namespace_id, [xorb]))
+        return bool(still_there(session, hub.xorbs, access.namespace_id, [xorb]))
 
 
 async def _touched(hub: Hub, access: Access, xorbs: list[str]) -> bool:
@@ -360,13 +361,13 @@ async def find_chunk(chunk: Hash, hub: CurrentHub, access: Holder) -> Response:
     def search() -> tuple[list[str], bytes] | None:
         with hub.database.reading() as session:
             require(session, access, scope=Scope.WRITE)
-            found = xorbs_after_chunk(session, access.namespace_id, chunk)
+            found = xorbs_after_chunk(session, hub.xorbs, access.namespace_id, chunk)
         if not found:
             return None
         shown: list[tuple[str, XorbIndex]] = []
         size = 0
         for xorb in found:
-            index = hub.xorbs.index(xorb.hash, chunks=xorb.chunks, size=xorb.size)
+            index = hub.xorbs.index(xorb)
             size += 48 * (1 + len(index))
             if shown and size > MAX_ANSWER_BYTES:
                 break
@@ -468,7 +469,7 @@ def _terms(found: Reconstruction) -> list[dict[str, Any]]:
 
 
 def _data_url(hub: Hub, url: str, xorb: str, run: Run) -> str:
-    claims = {"xorb": xorb, "start": run.byte_start, "end": run.byte_end}
+    claims = {"xorb": xorb, "start": run.byte_start, "end": run.byte_end, "made": run.made}
     sealed, _ = hub.signer.seal(_DATA, claims, seconds=URL_SECONDS)
     return f"{url}/xorb-data/{xorb}?part={sealed}"
 
@@ -486,6 +487,8 @@ def send_part(xorb: Hash, part: str, request: Request, hub: CurrentHub) -> Respo
         stored = stored_xorbs(session, [xorb]).get(xorb)
     if stored is None:
         raise NotFoundError("The xorb is gone.")
+    if claims.get("made") != stored.made:
+        raise ForbiddenError("The xorb was packed anew: ask for another address.")
     start, end = claims["start"], claims["end"]
     try:
         asked = asked_range(request, size=stored.size)

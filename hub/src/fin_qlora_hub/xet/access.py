@@ -1,18 +1,22 @@
 """What a Xet token says, and whether it still holds."""
 
+import secrets
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from sqlalchemy import Connection, update
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError, RepositoryNotFoundError
 from fin_qlora_hub.gating import RequestStatus
 from fin_qlora_hub.identity import Role
 from fin_qlora_hub.tables import AccessRequest, HubState, Membership, Repository
-from fin_qlora_hub.xet.signing import Signer
+from fin_qlora_hub.xet.signing import Signer, new_key
 
 TOKEN_SECONDS = 30 * 60
+# Nobody's number: where strangers may read, they fetch chunks of what is public.
+STRANGER = 0
 _PURPOSE = "xet-token"
 
 
@@ -87,6 +91,17 @@ def _is_open(session: Session, repository: Repository, user_id: int) -> bool:
 def generation(session: Session) -> str:
     """Return the name of the present stock of xorbs: clients forget what they knew of another."""
     return session.get_one(HubState, "xet_generation").value
+
+
+def new_generation(session: Session) -> None:
+    """Let clients forget what they believe to be here: some of it is not, or not any more."""
+    session.get_one(HubState, "xet_generation").value = secrets.token_hex(4)
+
+
+def new_keys(connection: Connection) -> None:
+    """Let nothing count that was signed before, and clients forget what they sent."""
+    for name, value in (("signing_key", new_key()), ("xet_generation", secrets.token_hex(4))):
+        connection.execute(update(HubState).where(HubState.name == name).values(value=value))
 
 
 def signing_key(session: Session) -> bytes:

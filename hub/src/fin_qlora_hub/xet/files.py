@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.tables import XetChunk, XetFile, XetSegment
-from fin_qlora_hub.xet.ownership import StoredXorb, owned, stored_xorbs
+from fin_qlora_hub.xet.ownership import still_there, stored_xorbs
 from fin_qlora_hub.xet.shards import Segment
-from fin_qlora_hub.xet.store import XorbStore
+from fin_qlora_hub.xet.store import StoredXorb, XorbStore
 from fin_qlora_hub.xet.xorbs import XorbIndex
 
 # Below this, one plain download is quicker than asking where the chunks are.
@@ -31,8 +31,7 @@ class ChunkedFile:
 
     def index(self, store: XorbStore, segment: Segment) -> XorbIndex:
         """Return the index of a segment's xorb."""
-        xorb = self.xorbs[segment.xorb]
-        return store.index(xorb.hash, chunks=xorb.chunks, size=xorb.size)
+        return store.index(self.xorbs[segment.xorb])
 
     def read(self, store: XorbStore, *, start: int = 0, length: int) -> Iterator[bytes]:
         """Yield `length` bytes from `start`, verified chunk by chunk."""
@@ -128,7 +127,9 @@ def advertised_hashes(
     return found
 
 
-def xorbs_after_chunk(session: Session, namespace_id: int, chunk: str) -> list[StoredXorb]:
+def xorbs_after_chunk(
+    session: Session, store: XorbStore, namespace_id: int, chunk: str
+) -> list[StoredXorb]:
     """Return the xorbs that the newest file with a chunk goes on with, each once, in order.
 
     Only xorbs that the namespace sent itself: it may build files from any of their chunks.
@@ -143,7 +144,7 @@ def xorbs_after_chunk(session: Session, namespace_id: int, chunk: str) -> list[S
     )
     names = list(dict.fromkeys(session.scalars(query)))
     known = stored_xorbs(session, names)
-    own = owned(session, namespace_id, names)
+    own = still_there(session, store, namespace_id, names)
     return [known[name] for name in names if name in own]
 
 

@@ -5,7 +5,6 @@ Knowing a hash is not enough, and what another namespace sent is as good as abse
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
@@ -14,20 +13,12 @@ from sqlalchemy.orm import Session
 from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.tables import Repository, XetFile, XetSegment, Xorb, XorbOwner
 from fin_qlora_hub.xet.shards import Segment
-from fin_qlora_hub.xet.store import StagedXorb, XorbStore
+from fin_qlora_hub.xet.store import StagedXorb, StoredXorb, XorbStore
 
 # The time of the last touch need not be exact: collection waits for weeks.
 TOUCH_AGAIN = timedelta(hours=6)
 _VALUES_PER_QUERY = 500
-
-
-@dataclass(frozen=True)
-class StoredXorb:
-    """A xorb that is on the disk: its size in bytes and the number of its chunks."""
-
-    hash: str
-    size: int
-    chunks: int
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def stored_xorbs(session: Session, xorbs: Collection[str]) -> dict[str, StoredXorb]:
@@ -37,8 +28,14 @@ def stored_xorbs(session: Session, xorbs: Collection[str]) -> dict[str, StoredXo
     for start in range(0, len(wanted), _VALUES_PER_QUERY):
         part = wanted[start : start + _VALUES_PER_QUERY]
         for row in session.scalars(select(Xorb).where(Xorb.hash.in_(part))):
-            found[row.hash] = StoredXorb(row.hash, row.size, row.chunks)
+            found[row.hash] = stored(row)
     return found
+
+
+def stored(row: Xorb) -> StoredXorb:
+    """Return what the metadata says of a xorb."""
+    made = (row.created_at - _EPOCH) // timedelta(microseconds=1)
+    return StoredXorb(row.hash, row.size, row.chunks, made)
 
 
 def owned(session: Session, namespace_id: int, xorbs: Collection[str]) -> set[str]:
@@ -50,6 +47,14 @@ def owned(session: Session, namespace_id: int, xorbs: Collection[str]) -> set[st
         query = select(XorbOwner.xorb).filter_by(namespace_id=namespace_id)
         found.update(session.scalars(query.where(XorbOwner.xorb.in_(part))))
     return found
+
+
+def still_there(
+    session: Session, store: XorbStore, namespace_id: int, xorbs: Collection[str]
+) -> set[str]:
+    """Return those of the xorbs that the namespace sent and that have not been lost since."""
+    mine = owned(session, namespace_id, xorbs)
+    return {name for name, xorb in stored_xorbs(session, mine).items() if store.holds(xorb)}
 
 
 def is_due(session: Session, namespace_id: int, xorb: str) -> bool:
@@ -77,15 +82,22 @@ def touch(session: Session, namespace_id: int, xorbs: Iterable[str]) -> bool:
 def keep_xorb(session: Session, store: XorbStore, staged: StagedXorb, *, namespace_id: int) -> bool:
     """Store a xorb for a namespace; return False if it had sent the same before.
 
-    The file takes its place inside the writing transaction, as it would be removed inside one.
+    The file takes its place inside the writing transaction, as it would be removed inside one. It
+    replaces one that is lost, and one that should have the same bytes, in case they have changed.
     """
     now = datetime.now(UTC)
-    if session.get(Xorb, staged.hash) is None:
+    row = session.get(Xorb, staged.hash)
+    if row is None:
         store.publish(staged)
         session.add(
             Xorb(hash=staged.hash, size=staged.size, chunks=len(staged.index), created_at=now)
         )
         session.flush()
+    elif store.is_packed_as(staged, stored(row)):
+        store.publish(staged)
+    elif not store.holds(stored(row)):
+        row.size, row.created_at = staged.size, now
+        store.publish(staged)
     owner = session.get(XorbOwner, (namespace_id, staged.hash))
     if owner is not None:
         owner.touched_at = now

@@ -11,12 +11,16 @@ from fin_qlora_hub.xet.store import XorbStore
 
 @dataclass(frozen=True)
 class Run:
-    """Chunks of a xorb and the bytes in which they are kept; both ends are exclusive."""
+    """Chunks of a xorb and the bytes in which they are kept; both ends are exclusive.
+
+    `made` says of which file of the xorb this is true.
+    """
 
     chunk_start: int
     chunk_end: int
     byte_start: int
     byte_end: int
+    made: int
 
 
 @dataclass(frozen=True)
@@ -71,5 +75,5 @@ def _merged(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def _located(file: ChunkedFile, store: XorbStore, xorb: str, chunks: tuple[int, int]) -> Run:
     start, end = chunks
     stored = file.xorbs[xorb]
-    index = store.index(xorb, chunks=stored.chunks, size=stored.size)
-    return Run(start, end, index.packed_offset(start), index.packed_offset(end))
+    index = store.index(stored)
+    return Run(start, end, index.packed_offset(start), index.packed_offset(end), stored.made)

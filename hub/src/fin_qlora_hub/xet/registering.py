@@ -15,9 +15,9 @@ from fin_qlora_hub.errors import BadRequestError, TooLargeError
 from fin_qlora_hub.tables import Repository, StoredFile, XetChunk, XetFile, XetSegment
 from fin_qlora_hub.xet.access import Access, Scope, require
 from fin_qlora_hub.xet.hashes import HASH_BYTES, file_hash, is_asked_globally, run_hash, to_text
-from fin_qlora_hub.xet.ownership import TOUCH_AGAIN, StoredXorb, require_usable, touch
+from fin_qlora_hub.xet.ownership import TOUCH_AGAIN, require_usable, touch
 from fin_qlora_hub.xet.shards import ClaimedFile, Segment, read_files
-from fin_qlora_hub.xet.store import XorbStore
+from fin_qlora_hub.xet.store import StoredXorb, XorbStore
 from fin_qlora_hub.xet.xorbs import XorbIndex
 
 Progress = Callable[[int, int], None]
@@ -123,8 +123,7 @@ def _verified(
     digest = hashlib.sha256()
     for position, (segment, run) in enumerate(zip(file.segments, file.runs, strict=True)):
         beat()
-        xorb = xorbs[segment.xorb]
-        index = store.index(xorb.hash, chunks=xorb.chunks, size=xorb.size)
+        index = store.index(xorbs[segment.xorb])
         _check_segment(segment, index, run)
         for chunk, size in index.nodes(segment.start, segment.end):
             if not nodes or is_asked_globally(chunk):

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fin_qlora_hub import disk
-from fin_qlora_hub.errors import BadRequestError, UnusableDataError
+from fin_qlora_hub.errors import BadRequestError, HubError, UnusableDataError
 from fin_qlora_hub.xet.hashes import chunk_hash
 from fin_qlora_hub.xet.shards import Segment
 from fin_qlora_hub.xet.xorbs import (
+    ENTRY_BYTES,
     HEADER_BYTES,
     MAX_BODY_BYTES,
     XorbIndex,
@@ -23,6 +24,24 @@ from fin_qlora_hub.xet.xorbs import (
 READ_BYTES = 1024 * 1024
 # An index has 40 bytes a chunk: about 40 KB for a xorb of weights, 330 KB at most.
 CACHED_INDEXES = 128
+
+
+@dataclass(frozen=True)
+class StoredXorb:
+    """A xorb that is on the disk: its size in bytes and the number of its chunks.
+
+    `made` says when it took its place: it may have been there before, packed in another way.
+    """
+
+    hash: str
+    size: int
+    chunks: int
+    made: int
+
+    @property
+    def file_size(self) -> int:
+        """How many bytes its file has, with the index."""
+        return self.size + self.chunks * ENTRY_BYTES
 
 
 @dataclass(frozen=True)
@@ -81,7 +100,7 @@ class XorbStore:
         self.root = root
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
-        self._indexes: OrderedDict[str, XorbIndex] = OrderedDict()
+        self._indexes: OrderedDict[StoredXorb, XorbIndex] = OrderedDict()
         self._guard = threading.Lock()
 
     def writer(self) -> XorbWriter:
@@ -96,29 +115,57 @@ class XorbStore:
     def publish(self, staged: StagedXorb) -> None:
         """Put a xorb in its place, durably; whoever calls holds the writing transaction."""
         disk.put_in_place(staged.file.path, self.path_of(staged.hash))
-        self.forget(staged.hash)  # it may have been here before, packed in another way
 
-    def index(self, xorb: str, *, chunks: int, size: int) -> XorbIndex:
+    def holds(self, xorb: StoredXorb) -> bool:
+        """Say whether a xorb is there, as far as its size tells."""
+        return self.size_of(xorb.hash) == xorb.file_size
+
+    def size_of(self, xorb: str) -> int | None:
+        """Return how many bytes the file of a xorb has, None where it is not there."""
+        return disk.size_of(self.path_of(xorb))
+
+    def is_packed_as(self, staged: StagedXorb, stored: StoredXorb) -> bool:
+        """Say whether a xorb has the same bytes at the same places as one that was received."""
+        try:
+            return staged.size == stored.size and self.read_index(stored) == staged.index
+        except UnusableDataError:
+            return False
+
+    def is_sound(self, xorb: StoredXorb) -> bool:
+        """Read a whole xorb again, and say whether it is what it was."""
+        reader = XorbReader()
+        try:
+            index = self.read_index(xorb)
+            with closing(self.read(xorb.hash, start=0, length=xorb.size)) as pieces:
+                for piece in pieces:
+                    reader.feed(piece)
+            found = reader.finish()
+        except (HubError, OSError):
+            return False
+        return found.hash == xorb.hash and found == index and reader.size == xorb.size
+
+    def index(self, xorb: StoredXorb) -> XorbIndex:
         """Return which chunks a xorb holds; raises UnusableDataError where it is damaged."""
         with self._guard:
             known = self._indexes.get(xorb)
             if known is not None:
                 self._indexes.move_to_end(xorb)
                 return known
-        index = self.read_index(xorb, chunks=chunks, size=size)
+        index = self.read_index(xorb)
         with self._guard:
             self._indexes[xorb] = index
             while len(self._indexes) > CACHED_INDEXES:
                 self._indexes.popitem(last=False)
         return index
 
-    def read_index(self, xorb: str, *, chunks: int, size: int) -> XorbIndex:
+    def read_index(self, xorb: StoredXorb) -> XorbIndex:
         """Read the index from the disk, whatever is remembered of it."""
         try:
-            data = b"".join(disk.read_part(self.path_of(xorb), start=size))
-            return XorbIndex.decode(data, chunks=chunks)
+            data = b"".join(disk.read_part(self.path_of(xorb.hash), start=xorb.size))
+            return XorbIndex.decode(data, chunks=xorb.chunks)
         except (OSError, ValueError) as error:
-            raise UnusableDataError(f"The xorb {xorb} is lost or damaged ({error}).") from error
+            name = xorb.hash
+            raise UnusableDataError(f"The xorb {name} is lost or damaged ({error}).") from error
 
     def read(self, xorb: str, *, start: int, length: int) -> Generator[bytes, None, None]:
         """Open the file now and yield bytes of the xorb as they are kept, in pieces."""
@@ -150,14 +197,25 @@ class XorbStore:
         """Empty `incoming/`; only safe while no server runs on the directory."""
         return disk.empty_folder(self._incoming)
 
-    def forget(self, xorb: str) -> None:
-        """Drop what is remembered of a xorb, which is being removed or replaced."""
-        with self._guard:
-            self._indexes.pop(xorb, None)
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Yield the names of all xorbs on the disk, known or not, and their files."""
+        return disk.named_files(self.root)
+
+    def remove(self, xorb: str) -> None:
+        """Remove a xorb that nothing names; whoever calls holds the writing transaction."""
+        self.path_of(xorb).unlink(missing_ok=True)
+
+    def remove_old(self) -> int:
+        """Remove what uploads left behind that ended long ago; servers may run meanwhile."""
+        return disk.remove_older(self._incoming, disk.PATIENCE_SECONDS)
+
+    def set_aside(self, xorb: str) -> None:
+        """Move a damaged xorb to `damaged/`; whoever calls holds the writing transaction."""
+        disk.set_aside(self.path_of(xorb), self.root)
 
     def path_of(self, xorb: str) -> Path:
         """Return where a xorb lies, or would."""
-        return self.root / xorb[:2] / xorb[2:]
+        return disk.place_in(self.root, xorb)
 
 
 def _verified(packed: memoryview, chunk: bytes, *, xorb: str) -> bytes | memoryview:

@@ -6,7 +6,7 @@ length (3 bytes), all little-endian.
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -140,6 +140,13 @@ class XorbReader:
         self._hashes += chunk
         self._packed_ends.append(self.size + packed)
         self._raw_ends.append(raw_end)
+
+
+def fed(reader: XorbReader, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield pieces of a xorb again that a reader gets on the way."""
+    for piece in pieces:
+        reader.feed(piece)
+        yield piece
 
 
 def read_header(header: bytes | memoryview) -> tuple[int, int, int]:

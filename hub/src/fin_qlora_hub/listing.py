@@ -1,0 +1,226 @@
+"""Lists of repositories, a page at a time, at a cost that does not grow with their number.
+
+A caller sees what is public, and all of the namespaces in which they have a role. Each of these
+parts stands sorted in an index, so the first few of each, merged, are the first few of all.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Select, bindparam, exists, func, select, tuple_
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.errors import BadRequestError
+from fin_qlora_hub.identity import Caller, find_namespace
+from fin_qlora_hub.tables import Membership, Namespace, Repository, RepositoryTag
+from fin_qlora_hub.visibility import SEEN_COLUMNS, Kind, Seen, as_seen
+
+_ROWS_AT_ONCE = 50
+# A tag of at most so many repositories is looked up, one of more is met soon enough on the way.
+_RARE = 700
+_MAX_CURSOR_LENGTH = 200
+_MAX_INTEGER = 2**63
+_LIKE_SIGNS = re.compile(r"[%_!]")
+
+
+class SortKey(StrEnum):
+    """By which column a list is sorted, the highest first."""
+
+    UPDATED = "updated_at"
+    CREATED = "created_at"
+    DOWNLOADS = "downloads"
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which repositories to list; every condition must hold."""
+
+    kind: Kind
+    author: str | None = None
+    text: str | None = None
+    tags: Sequence[str] = ()
+    sort: SortKey = SortKey.UPDATED
+    gated: bool | None = None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides the form of a statement; all values are given when it runs.
+
+    `namespace` asks for one namespace, `private` for those that are or are not; `rare` looks the
+    first of the tags up, where otherwise the list is gone through until enough have them all.
+    """
+
+    sort: SortKey
+    namespace: bool
+    tags: int = 0
+    rare: bool = False
+    text: bool = False
+    gated: bool | None = None
+    after: bool = False
+
+
+_repositories = Repository.__table__.c
+_namespaces = Namespace.__table__.c
+_tags = RepositoryTag.__table__.c
+_memberships = Membership.__table__.c
+_ORGANIZATIONS = select(_memberships.organization_id).where(
+    _memberships.user_id == bindparam("user")
+)
+_CARDS = select(_repositories.id, _repositories.card_details).where(
+    _repositories.id.in_(bindparam("ids", expanding=True))
+)
+_SEEN = (
+    select(*SEEN_COLUMNS)
+    .select_from(
+        Repository.__table__.join(Namespace.__table__, _namespaces.id == _repositories.namespace_id)
+    )
+    .where(_repositories.id.in_(bindparam("ids", expanding=True)))
+)
+_TAGGED = select(func.count()).select_from(
+    select(_tags.repository_id).where(_tags.tag == bindparam("tag")).limit(_RARE + 1).subquery()
+)
+
+
+def search(
+    session: Session, wanted: Search, *, caller: Caller | None, limit: int, cursor: str | None
+) -> Iterator[Seen]:
+    """Yield the repositories that the caller may read and that match, at most `limit`."""
+    connection = session.connection()
+    values: dict[str, Any] = {"kind": wanted.kind, "limit": limit}
+    tags = _rarest_first(session, wanted.tags)
+    values |= {f"tag{number}": tag for number, tag in enumerate(tags)}
+    rare = bool(tags) and _count(session, tags[0]) <= _RARE
+    if wanted.text:
+        escaped = _LIKE_SIGNS.sub(r"!\g<0>", wanted.text.lower())
+        values["text"] = f"%{escaped}%"
+    if cursor:
+        values["value"], values["last"] = _read_cursor(cursor, wanted.sort)
+    rows: list[tuple[Any, int]] = []
+    for part in _parts(session, wanted, caller):
+        shape = Shape(
+            sort=wanted.sort,
+            namespace="namespace" in part,
+            tags=len(tags),
+            rare=rare,
+            text=bool(wanted.text),
+            gated=wanted.gated,
+            after=bool(cursor),
+        )
+        rows += [tuple(row) for row in connection.execute(statement(shape), {**values, **part})]
+    rows.sort(reverse=True)
+    ids = iter([number for _, number in rows[:limit]])
+    while some := list(islice(ids, _ROWS_AT_ONCE)):
+        found = {row[0]: as_seen(row) for row in connection.execute(_SEEN, {"ids": some})}
+        yield from (found[number] for number in some)
+
+
+def card_details(session: Session, number: int) -> Mapping[str, Any]:
+    """Return the rest of a repository's card, which may be long."""
+    row = session.connection().execute(_CARDS, {"ids": [number]}).one()
+    details: Mapping[str, Any] = row[1]
+    return details
+
+
+@cache
+def statement(shape: Shape) -> Select[Any]:
+    """Return the statement of a shape: ids and sort keys, the highest first."""
+    key = _repositories[shape.sort]
+    # An expression in place of a column keeps the planner from reading an index in order.
+    kind = _repositories.kind + "" if shape.rare else _repositories.kind
+    namespace = _repositories.namespace_id + 0 if shape.rare else _repositories.namespace_id
+    query = select(key, _repositories.id).where(
+        kind == bindparam("kind"), _repositories.private == bindparam("private")
+    )
+    if shape.rare:
+        query = query.select_from(RepositoryTag.__table__).where(
+            _tags.tag == bindparam("tag0"), _tags.repository_id == _repositories.id
+        )
+    if shape.namespace:
+        query = query.where(namespace == bindparam("namespace"))
+    if shape.gated is not None:
+        open_to_all = _repositories.gated.is_(None)
+        query = query.where(~open_to_all if shape.gated else open_to_all)
+    if shape.text:
+        query = query.where(
+            _namespaces.id == _repositories.namespace_id,
+            (_namespaces.name_key + "/" + _repositories.name_key).like(
+                bindparam("text"), escape="!"
+            ),
+        )
+    for number in range(int(shape.rare), shape.tags):
+        other = RepositoryTag.__table__.alias(f"other{number}").c
+        query = query.where(
+            exists()
+            .where(other.repository_id == _repositories.id, other.tag == bindparam(f"tag{number}"))
+            .correlate(Repository.__table__)
+        )
+    if shape.after:
+        query = query.where(
+            tuple_(key, _repositories.id)
+            < tuple_(bindparam("value", type_=key.type), bindparam("last"))
+        )
+    return query.order_by(key.desc(), _repositories.id.desc()).limit(bindparam("limit"))
+
+
+def _parts(session: Session, wanted: Search, caller: Caller | None) -> Iterator[dict[str, Any]]:
+    """Yield the values that ask for what is public, then for each namespace of the caller."""
+    own: set[int] = set()
+    if caller is not None:
+        rows = session.connection().execute(_ORGANIZATIONS, {"user": caller.user_id})
+        own = {caller.user_id, *(number for (number,) in rows)}
+    if not wanted.author:
+        yield {"private": False}
+        yield from ({"private": True, "namespace": number} for number in sorted(own))
+        return
+    author = find_namespace(session, wanted.author)
+    if author is None:
+        return
+    yield {"private": False, "namespace": author.id}
+    if author.id in own:
+        yield {"private": True, "namespace": author.id}
+
+
+def _rarest_first(session: Session, tags: Sequence[str]) -> list[str]:
+    unique = list(dict.fromkeys(tags))
+    if len(unique) < 2:
+        return unique
+    return sorted(unique, key=lambda tag: _count(session, tag))
+
+
+def _count(session: Session, tag: str) -> int:
+    """Return how many repositories have a tag, counted only up to where it is no longer rare."""
+    return int(session.connection().scalar(_TAGGED, {"tag": tag}) or 0)
+
+
+def cursor_after(last: Seen, sort: SortKey) -> str:
+    """Return where a list goes on after a repository."""
+    value = getattr(last, sort)
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    return base64.urlsafe_b64encode(json.dumps([value, last.id]).encode()).decode()
+
+
+def _read_cursor(cursor: str, sort: SortKey) -> tuple[datetime | int, int]:
+    try:
+        if len(cursor) > _MAX_CURSOR_LENGTH:
+            raise ValueError("too long")
+        value, last_id = json.loads(base64.urlsafe_b64decode(cursor))
+        number = int(last_id)
+        start = int(value) if sort is SortKey.DOWNLOADS else datetime.fromisoformat(value)
+        if isinstance(start, datetime):
+            start = start.astimezone(UTC)
+        for integer in (number, start if isinstance(start, int) else 0):
+            if abs(integer) >= _MAX_INTEGER:
+                raise ValueError("too large")
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadRequestError("The cursor is not one that this hub gave out.") from error
+    return start, number
