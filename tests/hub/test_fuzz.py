@@ -34,7 +34,9 @@ def operations() -> list[schemathesis.APIOperation]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Duplicate Operation ID")
         form = build_routes().openapi()
-    return [found.ok() for found in schemathesis.openapi.from_dict(form).get_all_operations()]
+    found = [one.ok() for one in schemathesis.openapi.from_dict(form).get_all_operations()]
+    # the methods of a route come in no order
+    return sorted(found, key=lambda one: (one.path, one.method))
 
 
 OPERATIONS = operations()

@@ -42,8 +42,9 @@ def merge(
         typer.Option(metavar="FILE", help="Also as one GGUF file, by llama.cpp's converter."),
     ] = None,
     gguf_type: Annotated[
-        Literal["bf16", "f16", "f32", "q8_0"], typer.Option(help="Type of the weights in it.")
-    ] = "bf16",
+        Literal["bf16", "f16", "f32", "q8_0"] | None,
+        typer.Option(help="Type of the weights in it; bf16."),
+    ] = None,
     converter: Annotated[
         Path | None,
         typer.Option(
@@ -54,8 +55,11 @@ def merge(
     output: OutputOption = HUMAN,
 ) -> None:
     """Add an adapter to its 16-bit base; the sum is kept only if it answers as the adapter does."""
-    if converter and not gguf:
-        raise UsageError("--converter is for --gguf.", fix="Give --gguf FILE, or leave it out.")
+    for option, given in (("--converter", converter), ("--gguf-type", gguf_type)):
+        if given and not gguf:
+            raise UsageError(f"{option} is for --gguf.", fix="Give --gguf FILE, or leave it out.")
+    if gguf and gguf.is_dir():
+        raise UsageError(f"'{gguf}' is a folder.", fix="Name the GGUF file that is to be written.")
     from ..inference import merging, merging_gguf
 
     program = merging_gguf.find_converter(converter) if gguf else None
@@ -71,7 +75,7 @@ def merge(
     )
     if gguf and program:
         output.note(f"Converting by {program}")
-        merging_gguf.write_gguf(out, gguf, converter=program, kind=gguf_type)
+        merging_gguf.write_gguf(out, gguf, converter=program, kind=gguf_type or "bf16")
     files = {"folder": str(out), **({"gguf": str(gguf)} if gguf else {})}
     output.result(
         {**files, **done.evidence},

@@ -88,15 +88,17 @@ def predict(
         adapter, revision=revision, quantization=quantization, verify=replay[verify]
     )
     for another in add or []:
-        name, _, reference = another.rpartition("=")
+        name, reference = _named(another)
         output.note(f"Adding {reference}")
-        loaded.add(reference, name=name or None, verify=replay[verify])
+        loaded.add(reference, name=name, verify=replay[verify])
     width = _width(loaded)
     free = any(contract.grammar != "label" for contract in loaded.tasks.values())
     if output.format == "human":
         output.line({}, human=f"{'ANSWER' if free else 'LABEL':<{width}}  SCORE  TEXT", quiet="")
+    done = 0
     for window in itertools.chain([first], rows):
-        answers = _answers(loaded, window, task=task, abstain_below=abstain_below)
+        answers = _answers(loaded, window, task=task, abstain_below=abstain_below, first=done + 1)
+        done += len(window)
         for row, found in zip(window, answers, strict=True):
             said = found["label"] if "label" in found else found["answer"]
             answer = NO_LABEL if said is None else " ".join(said.split())
@@ -108,6 +110,14 @@ def predict(
             )
 
 
+def _named(another: str) -> tuple[str | None, str]:
+    """Return the name and the reference that ``--add`` gives; a folder may have a '=' in it."""
+    name, equals, reference = another.partition("=")
+    if not equals or Path(another).is_dir():
+        return None, another
+    return name or None, reference
+
+
 def _width(loaded: Adapter) -> int:
     """Return the width of the first column: of labels the longest, of answers some."""
     contracts = loaded.tasks.values()
@@ -115,22 +125,35 @@ def _width(loaded: Adapter) -> int:
 
 
 def _answers(
-    loaded: Adapter, window: list[Input], *, task: str | None, abstain_below: float | None
+    loaded: Adapter,
+    window: list[Input],
+    *,
+    task: str | None,
+    abstain_below: float | None,
+    first: int,
 ) -> Iterator[dict[str, Any]]:
-    """Yield what the adapter says of each row: labels are scored, free answers written."""
+    """Yield what the adapter says of each row: labels are scored, free answers written.
+
+    Args:
+        first: number of the window's first row, for messages.
+    """
+    from ..inference.faults import numbered
+
     names = [loaded.task_of(row, task=task) for row in window]
     free = [loaded.tasks[name].grammar != "label" for name in names]
-    labelled = [row for row, is_free in zip(window, free, strict=True) if not is_free]
-    asked = [row for row, is_free in zip(window, free, strict=True) if is_free]
-    written = iter(loaded.generate(asked, task=task) if asked else ())
-    predicted = loaded.stream(labelled, task=task, abstain_below=abstain_below)
+    labelled = [place for place, is_free in enumerate(free) if not is_free]
+    asked = [place for place, is_free in enumerate(free) if is_free]
+    with numbered(asked, first=first):
+        written = iter(loaded.generate([window[n] for n in asked], task=task) if asked else ())
+    predicted = loaded.stream([window[n] for n in labelled], task=task, abstain_below=abstain_below)
     for name, is_free in zip(names, free, strict=True):
         of_task = {"task": name} if len(loaded.tasks) > 1 else {}
         if is_free:
             one = next(written)
             yield {**of_task, "answer": one.text, "finished": one.finished}
         else:
-            each = next(predicted)
+            with numbered(labelled, first=first):
+                each = next(predicted)
             yield {**of_task, "label": each.label, "score": each.score, "scores": each.scores}
 
 

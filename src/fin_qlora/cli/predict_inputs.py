@@ -47,8 +47,13 @@ def _piped(*, jsonl: bool) -> Iterator[list[Input]]:
         rows: list[Input] = []
         for line in lines:
             number += 1
-            if line.strip():
+            if not line.strip():
+                continue
+            try:
                 rows.append(_object(line, number) if jsonl else line.strip())
+            except DataError:
+                yield from _cut(iter(rows))  # those before it are answered all the same
+                raise
         yield from _cut(iter(rows))
 
 
@@ -95,4 +100,10 @@ def _records(stream: TextIO) -> Iterator[Input]:
     reader = csv.DictReader(stream, strict=True)
     if "text" not in (reader.fieldnames or ()):
         raise ValueError(f"it has no column 'text' but {list(reader.fieldnames or ())}")
-    yield from reader
+    for row in reader:
+        if None in row:  # where DictReader puts what has no column; the text would be cut short
+            raise ValueError(
+                f"line {reader.line_num} has more values than there are columns; a text with a "
+                "comma needs quotes around it"
+            )
+        yield row

@@ -196,7 +196,7 @@ class Adapter:
             reference: ``org/name`` or a folder.
             name: puts ``name/`` before its tasks' names, for where another adapter has the same.
                 It is also what ``remove`` takes; without it that is the last part of
-                ``reference``.
+                ``reference``, or all of it where that part is another adapter's name.
             revision: branch, tag or commit of its repository.
 
         Raises:
@@ -204,7 +204,7 @@ class Adapter:
             AdapterMismatchError: it was trained on another base, or on one quantised otherwise;
                 or whatever ``load_adapter`` refuses.
         """
-        called, prefix = name or Path(reference).name, f"{name}/" if name else ""
+        called, prefix = name or self._roster.name_for(str(reference)), f"{name}/" if name else ""
         source = read_adapter(
             reference, revision=revision, on=(self._base_folder, self.base), verify=verify
         )

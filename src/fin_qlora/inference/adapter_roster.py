@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnknownNameError, UsageError
@@ -37,6 +38,11 @@ class Roster:
         """Return the name of each task that can be asked for -> how an input becomes a prompt."""
         return {task: one.tasks[own] for task, (one, own) in self._routes.items()}
 
+    def name_for(self, reference: str) -> str:
+        """Return what an adapter is called for which no name is given: as shortly as may be."""
+        short = name_of(reference)
+        return reference if short in self._attached else short
+
     def check_free(self, name: str, tasks: Mapping[str, Any], *, prefix: str) -> None:
         """Refuse an adapter whose name or tasks are another one's already.
 
@@ -47,13 +53,15 @@ class Roster:
         """
         if name in self._attached:
             raise UsageError(
-                f"There is an adapter '{name}' already.", fix="Give another name, by name=."
+                f"There is an adapter '{name}' already.",
+                fix="Give another name, by name= or --add NAME=ADAPTER.",
             )
         for task in tasks:
             if prefix + task in self._routes:
                 raise UsageError(
                     f"The task '{prefix + task}' is another adapter's already.",
-                    fix=f"Add it under a name, by name=: it is then asked for as 'NAME/{task}'.",
+                    fix="Add it under a name, by name= or --add NAME=ADAPTER: it is then asked for "
+                    f"as 'NAME/{task}'.",
                 )
 
     def add(self, one: AttachedAdapter, *, prefix: str) -> None:
@@ -98,3 +106,8 @@ class Roster:
     def route(self, row: Mapping[str, Any] | str, task: str | None) -> Route:
         """Return the adapter that a row is for, and that one's own name of the task."""
         return self._routes[self.task_of(row, task)]
+
+
+def name_of(reference: str) -> str:
+    """Return the last part of a reference, or of the folder that it means."""
+    return Path(reference).name or Path(reference).resolve().name

@@ -20,6 +20,7 @@ _LOGIT_SETTINGS = (
     "final_logit_softcapping",
     "lm_head_multiplier",
     "logit_scale",
+    "logits_soft_cap",
     "logits_scaling",
     "output_multiplier",
 )
@@ -28,11 +29,15 @@ _LOGIT_SETTINGS = (
 def takes_masks(config: Any, *, longest: int) -> bool:
     """Say whether prompts of up to so many tokens can be read under masks and caches of our own.
 
-    For that every layer must attend to all that a mask allows, and nothing may come after the
-    head.
+    For that every layer must attend to all that a mask allows, keys must stand where they stand
+    however long the text becomes, and nothing may come after the head.
     """
     if any(getattr(config, name, None) not in (None, 1, 1.0) for name in _LOGIT_SETTINGS):
         return False
+    if _turns_with_length(config, longest=longest):
+        return False
+    if not set(getattr(config, "layers_block_type", None) or ()) <= {"attention"}:
+        return False  # recurrent layers between those of attention
     windows = {
         "full_attention": None,
         "sliding_attention": getattr(config, "sliding_window", None),
@@ -44,6 +49,15 @@ def takes_masks(config: Any, *, longest: int) -> bool:
     if not set(kinds) <= set(windows):
         return False
     return all((windows[kind] or longest) >= longest for kind in kinds)
+
+
+def _turns_with_length(config: Any, *, longest: int) -> bool:
+    """Say whether a text of so many tokens turns all its positions otherwise than its beginning."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    return any(
+        one.get("rope_type") == "longrope" and longest > one["original_max_position_embeddings"]
+        for one in (rope, *(part for part in rope.values() if isinstance(part, dict)))
+    )
 
 
 def takes_positions(model: Any) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from ..errors import DataError, FinQloraError
+from ..errors import ContractError, FinQloraError, TruncatedAnswerError
 from .adapter_roster import Route
 from .batches import Progress
+from .faults import numbered
 from .generation import generate_answers
 from .mixing import Mixture
 from .scoring import label_log_likelihoods
@@ -52,6 +51,31 @@ def ask_rows(
         first: number of the first row, for messages.
     """
     found = {} if found is None else found
+    try:
+        _ask_groups(
+            wanted,
+            rows,
+            routes,
+            batch_size=batch_size,
+            progress=progress,
+            found=found,
+            first=first,
+        )
+    except ContractError as error:
+        raise _naming(error, rows, routes, first=first) from error
+    return [found[place] for place in range(len(rows))]
+
+
+def _ask_groups(
+    wanted: Wanted,
+    rows: Sequence[Row],
+    routes: Sequence[Route],
+    *,
+    batch_size: int,
+    progress: Progress | None,
+    found: dict[int, Any],
+    first: int,
+) -> None:
     groups: dict[tuple[str, str], list[int]] = {}
     by_group = {(one.slot, task): (one, task) for one, task in routes}
     for place, (one, task) in enumerate(routes):
@@ -60,13 +84,14 @@ def ask_rows(
     together = sorted(place for key in mixed for place in groups[key])
     mixture = None
     if together:
-        mixture = Mixture.of(
-            [rows[place] for place in together], [routes[place] for place in together]
-        )
+        with numbered(together, first=first):
+            mixture = Mixture.of(
+                [rows[place] for place in together], [routes[place] for place in together]
+            )
 
     def ask(places: Sequence[int], call: Callable[..., Any]) -> None:
         before = len(found)
-        with _numbered(places, first):
+        with numbered(places, first=first):
             call(
                 batch_size=batch_size,
                 progress=(lambda done: progress(before + done)) if progress else None,
@@ -84,7 +109,6 @@ def ask_rows(
         ask(places, partial(_ASK[wanted], one.model, one.tokenizer, one.tasks[task], given))
     if mixture is not None:
         ask(together, mixture.log_likelihoods)
-    return [found[place] for place in range(len(rows))]
 
 
 def ask_stream(
@@ -139,15 +163,15 @@ def _to_mix(
     return few if len({slot for slot, _ in few}) > 1 else []
 
 
-@contextlib.contextmanager
-def _numbered(places: Sequence[int], first: int) -> Iterator[None]:
-    """Let errors name a row by its number among all rows, not among those asked together."""
-    try:
-        yield
-    except DataError as error:
-        named = re.match(r"(Input|Row) (\d+)\b", error.message)
-        if named and int(named[2]) <= len(places):
-            number = first + places[int(named[2]) - 1]
-            error.message = f"{named[1]} {number}{error.message[named.end() :]}"
-            error.args = (error.message,)
-        raise
+def _naming(
+    error: ContractError, rows: Sequence[Row], routes: Sequence[Route], *, first: int
+) -> ContractError:
+    """Return the error of the first row that makes no prompt, with the row's number."""
+    for number, (row, (one, task)) in enumerate(zip(rows, routes, strict=True), start=first):
+        try:
+            one.tasks[task].prompt(one.tokenizer, row)
+        except TruncatedAnswerError:
+            continue
+        except ContractError as found:
+            return ContractError(f"Input {number}: {found.message}", fix=found.fix)
+    return error

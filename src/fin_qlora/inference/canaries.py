@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
 from ..errors import AdapterMismatchError, UsageError
 from .likelihood import mean_log_likelihood
 from .scoring import score_labels
@@ -117,4 +119,5 @@ def canary_off(
             fix="Fetch the adapter again; do not edit fin_qlora.json.",
         )
     (scores,) = score_labels(model, tokenizer, contract, [canary["input"]])
-    return max(abs(scores[label] - recorded[label]) for label in recorded)
+    # Python's max passes over NaN
+    return float(np.max([abs(scores[label] - recorded[label]) for label in recorded]))

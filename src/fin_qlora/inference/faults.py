@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from ..errors import MemoryShortError, NotFiniteError
+from ..errors import DataError, MemoryShortError, NotFiniteError
+
+#: What allocators say that raise no error of their own kind.
+_MEMORY_WORDS = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 
 @contextlib.contextmanager
@@ -40,7 +49,26 @@ def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     said = str(error)
-    return "can't allocate memory" in said or "not enough memory" in said
+    return any(words in said for words in _MEMORY_WORDS)
+
+
+@contextlib.contextmanager
+def numbered(places: Sequence[int], *, first: int = 1) -> Iterator[None]:
+    """Let errors name a row by its number among all rows, not among those asked in the block.
+
+    Args:
+        places: of each row asked in the block, its place among all.
+        first: number of the row at place 0.
+    """
+    try:
+        yield
+    except DataError as error:
+        named = re.match(r"(Input|Row) (\d+)\b", error.message)
+        if named and int(named[2]) <= len(places):
+            number = first + places[int(named[2]) - 1]
+            error.message = f"{named[1]} {number}{error.message[named.end() :]}"
+            error.args = (error.message,)
+        raise
 
 
 def check_finite(numbers: torch.Tensor, *, model: Any = None, place: str = "") -> None:

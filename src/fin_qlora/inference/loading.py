@@ -10,6 +10,7 @@ from ..models.base import Quantization, load_model
 from .adapter import Adapter
 from .adapter_attached import attach_adapter
 from .adapter_folder import Verify, read_adapter
+from .adapter_roster import name_of
 
 #: Bits of the base's weights that say which quantisation is meant.
 _BITS: dict[int, Quantization] = {4: "4bit", 8: "8bit"}
@@ -57,7 +58,7 @@ def load_adapter(
     attached = attach_adapter(
         load_model(source.base_folder, quantization=used, **options),
         source,
-        name=Path(source.name).name,
+        name=name_of(source.name),
         slot="default",
         quantization=used,
         verify=verify,

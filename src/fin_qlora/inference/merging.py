@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ..errors import AdapterMismatchError, MergeDriftError, UnknownNameError, UsageError
+from ..errors import (
+    AdapterMismatchError,
+    MemoryShortError,
+    MergeDriftError,
+    NotFiniteError,
+    UnknownNameError,
+    UsageError,
+)
 from ..files import directory_in_place, sha256_file, write_json, write_text
 from ..models.base import weights_digest
 from ..models.lora import WEIGHTS
@@ -31,6 +38,7 @@ TOLERANCE = 0.05
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 
+_HEAD = "lm_head.weight"
 _INDEX = "model.safetensors.index.json"
 _OF_THE_BASE = ("generation_config.json",)
 _OF_THE_TOKENIZER = (
@@ -84,6 +92,8 @@ def merge_adapter(
     Raises:
         AdapterMismatchError: what ``load_adapter`` refuses, or the base's files cannot take it.
         MergeDriftError: it does not answer as the adapter does; nothing is left.
+        MemoryShortError: base or merged model does not fit the device that checks them.
+        NotFiniteError: a weight is too large for ``dtype``.
         UsageError: there is something else at ``out``, or no canary to check it by.
     """
     if dtype not in get_args(Dtype):
@@ -94,7 +104,9 @@ def merge_adapter(
             f"'{source.name}' has no canaries, by which the merged model would be checked.",
             fix="Train it again with this version of fin-qlora.",
         )
+    _check_place(out, source)
     changes = changes_of(source.config, stored_tensors(source.folder))
+    _check_untied(source, changes)
     with directory_in_place(out, known_by=None if replace else EVIDENCE) as new:
         _write_weights(source.base_folder, new, changes, dtype=dtype)
         _write_configuration(source, new, dtype=dtype)
@@ -120,14 +132,45 @@ def merge_adapter(
     return Merged(folder=out, drift=drift, quantised=quantised, evidence=evidence)
 
 
+def _check_place(out: Path, source: AdapterFolder) -> None:
+    """Refuse a place whose replacement would take the adapter or its base away."""
+    for what, folder in (("adapter", source.folder), ("base", source.base_folder)):
+        if folder.resolve().is_relative_to(out.resolve()):
+            raise UsageError(
+                f"The {what} itself is in '{out}', which the merged model would replace.",
+                fix="Write it to a folder of its own.",
+            )
+
+
+def _check_untied(source: AdapterFolder, changes: Mapping[str, Change]) -> None:
+    """Refuse to change a head that is the embeddings as well: these would be changed with it."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(source.base_folder, trust_remote_code=False)
+    if config.tie_word_embeddings and _HEAD in changes:
+        raise AdapterMismatchError(
+            f"The adapter changes '{_HEAD}', and its base has one tensor for head and embeddings.",
+            fix="Serve base and adapter apart.",
+        )
+
+
 def _drifts(source: AdapterFolder, merged: Path) -> tuple[Drift, Drift | None]:
     """Return how the merged model is off the adapter on 16 bits, and on its base as trained."""
-    now = answers_of(merged, source, adapter=False)
-    drift = drift_between(now, answers_of(source.base_folder, source))
-    if source.trained_in == "none":
-        return drift, None
-    trained = answers_of(source.base_folder, source, quantization=source.trained_in)
-    return drift, drift_between(now, trained)
+    import torch
+
+    try:
+        now = answers_of(merged, source, adapter=False)
+        drift = drift_between(now, answers_of(source.base_folder, source))
+        if source.trained_in == "none":
+            return drift, None
+        trained = answers_of(source.base_folder, source, quantization=source.trained_in)
+        return drift, drift_between(now, trained)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise MemoryShortError(
+            "The merged model does not fit into memory in 16 bits, so it cannot be checked; "
+            "nothing was kept.",
+            fix="Merge on a larger device, or with CUDA_VISIBLE_DEVICES= on the processor.",
+        ) from error
 
 
 def _write_weights(base: Path, out: Path, changes: Mapping[str, Change], *, dtype: Dtype) -> None:
@@ -147,7 +190,14 @@ def _write_weights(base: Path, out: Path, changes: Mapping[str, Change], *, dtyp
                 if name in changes:
                     left.discard(name)
                     tensor = changes[name].applied_to(tensor, name=name)
-                tensors[name] = tensor.to(wanted) if tensor.is_floating_point() else tensor
+                if tensor.is_floating_point():
+                    tensor = tensor.to(wanted)
+                    if not bool(tensor.isfinite().all()):
+                        raise NotFiniteError(
+                            f"The merged tensor '{name}' holds NaN or an infinity as {dtype}.",
+                            fix="Write it as bfloat16 or float32, whose numbers reach further.",
+                        )
+                tensors[name] = tensor
         bytes_written += sum(tensor.nbytes for tensor in tensors.values())
         save_file(tensors, out / file.name, {"format": "pt"})
     if left:

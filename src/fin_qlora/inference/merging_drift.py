@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..models.base import Quantization, load_model, load_tokenizer
 from ..models.stored_lora import attach
 from .adapter_folder import AdapterFolder
@@ -31,7 +33,7 @@ class Answered:
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """How far answers are off: worst canary of all.
+    """How far answers are off: worst canary of all, NaN where one has no numbers.
 
     Args:
         logits: length of the difference of logits by the length of the logits.
@@ -106,8 +108,9 @@ def drift_between(one: Answered, other: Answered) -> Drift:
         for label in theirs
     ]
     return Drift(
-        logits=max(float((mine - theirs).norm() / theirs.norm()) for mine, theirs in pairs),
-        probability=max(labels, default=None),
+        # Python's max passes over NaN
+        logits=float(np.max([float((a - b).norm() / b.norm()) for a, b in pairs])),
+        probability=float(np.max(labels)) if labels else None,
         turned=sum(bool((a.argmax(-1) != b.argmax(-1)).any()) for a, b in pairs),
         canaries=len(pairs),
     )

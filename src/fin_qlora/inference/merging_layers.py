@@ -71,11 +71,7 @@ def changes_of(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -
     known = {module + end for module in modules for end in (_A, _B, _MAGNITUDE)}
     odd = sorted(set(tensors) - known)
     odd += sorted({module + _B for module in modules} - set(tensors))
-    special = [
-        name
-        for name in ("alora_invocation_tokens", "arrow_config", "lora_bias", "use_qalora")
-        if config.get(name)
-    ]
+    special = [name for name in ("lora_bias", "use_qalora") if config.get(name)]
     if odd or special or not modules:
         raise AdapterMismatchError(
             f"The adapter cannot be merged: {(*special, *odd, 'no matrices')[0]!r} is not one of "

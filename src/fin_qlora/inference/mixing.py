@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from .batches import Keep, Progress, by_length, collected
-from .faults import check_finite
+from .faults import check_finite, numbered
 from .labels.layout import LabelBatch
 from .labels.tree import LabelTree
 from .scoring import MASK_BUDGET, TOKEN_BUDGET
@@ -62,7 +62,8 @@ class Mixture:
             contract = one.tasks[task]
             spoken = contract.answers(one.tokenizer, contract.labels)
             numbers = [known.setdefault(tuple(answer), len(known)) for answer in spoken]
-            asked = contract.prompts(one.tokenizer, [rows[place] for place in mine])
+            with numbered(mine):
+                asked = contract.prompts(one.tokenizer, [rows[place] for place in mine])
             for place, prompt in zip(mine, asked, strict=True):
                 prompts[place] = prompt
                 answers[place] = dict(zip(contract.labels, numbers, strict=True))

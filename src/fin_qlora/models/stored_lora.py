@@ -29,6 +29,17 @@ _MOVE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
 #: Settings of an adapter that hold weights beside the A, B and magnitudes of its layers.
 _FURTHER_WEIGHTS = ("modules_to_save", "trainable_token_indices", "layer_replication")
 
+#: Settings under which PEFT's layers compute something else, also where they are ``{}``: aLoRA's
+#: answer as the base does unless told of its tokens, KaSA's cut a piece off the base for good.
+_OTHER_KINDS = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "target_parameters",
+    "use_bdlora",
+)
+
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Read ``adapter_config.json`` and refuse what is not a LoRA on an untouched base.
@@ -46,6 +57,9 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"'{path}' is missing or no JSON object.", fix="Fetch the adapter again."
         ) from error
     odd = [f"{name}={config[name]!r}" for name in _FURTHER_WEIGHTS if config.get(name)]
+    odd += [
+        f"{name}={config[name]!r}" for name in _OTHER_KINDS if config.get(name) not in (None, False)
+    ]
     if config.get("peft_type") != "LORA":
         odd.insert(0, f"peft_type={config.get('peft_type')!r}")
     begun = str(config.get("init_lora_weights")).lower()

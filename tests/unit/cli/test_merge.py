@@ -85,9 +85,13 @@ def test_the_converter_is_looked_for_first(fin_qlora, asked, tmp_path, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path))
     said = fin_qlora("merge", "a/b", "--out", tmp_path / "m", "--gguf", tmp_path / "m.gguf")
     assert (said.code, "not on the PATH" in said.err) == (4, True)
-    assert asked == []
     said = fin_qlora("merge", "a/b", "--out", tmp_path / "m", "--converter", tmp_path)
-    assert said.code == 2
+    assert (said.code, "--converter is for --gguf" in said.err) == (2, True)
+    said = fin_qlora("merge", "a/b", "--out", tmp_path / "m", "--gguf-type", "f16")
+    assert (said.code, "--gguf-type is for --gguf" in said.err) == (2, True)
+    said = fin_qlora("merge", "a/b", "--out", tmp_path / "m", "--gguf", tmp_path)
+    assert (said.code, "is a folder" in said.err) == (2, True)
+    assert asked == []
 
 
 def test_the_merged_model_is_converted(fin_qlora, asked, tmp_path, monkeypatch):

@@ -113,6 +113,7 @@ def test_files(fin_qlora, loaded, tmp_path, name, content, expected):
         ("a.jsonl", b"{", "Line 1 is not JSON"),
         ("a.jsonl", b"\n[1]", "Line 2 is neither"),
         ("a.csv", b"sentence\nx\n", "no column 'text'"),
+        ("a.csv", b"text\nit rose\nit rose, then fell\n", "line 3 has more values"),
         ("a.txt", b"\n", "no text to predict"),
     ],
 )
@@ -188,6 +189,20 @@ def test_rows_before_one_that_fails_are_printed(fin_qlora, loaded):
     assert "Input 2 is too long" in said.err
 
 
+def test_a_row_that_fails_is_named_by_its_number_in_the_file(fin_qlora, loaded, tmp_path):
+    (tmp_path / "a.txt").write_text("tiny\n" * 33 + "broken\n")
+    said = fin_qlora("predict", "a/b", "--file", tmp_path / "a.txt", "--format", "quiet")
+    assert (said.code, len(said.out.splitlines())) == (3, 33)
+    assert "Input 34 is too long" in said.err
+
+
+def test_a_folder_may_have_an_equals_sign(fin_qlora, loaded, tmp_path):
+    folder = tmp_path / "lr=1e-4" / "adapter"
+    folder.mkdir(parents=True)
+    fin_qlora("predict", "a/b", "tiny", "--add", folder, "--add", f"desk={folder}")
+    assert loaded.added == [(str(folder), None, True), (str(folder), "desk", True)]
+
+
 def test_further_adapters_are_added(fin_qlora, loaded):
     said = fin_qlora(
         *("predict", "a/b", "tiny", "--add", "c/d", "--add", "other=e/f"),
@@ -235,8 +250,9 @@ def test_rows_are_piped_as_json(fin_qlora, loaded, monkeypatch):
     said = fin_qlora("predict", "a/b", "--jsonl", "--format", "json")
     assert json.loads(said.out.splitlines()[0])["input"] == {"text": "tiny", "entity": "x"}
     monkeypatch.setattr(sys, "stdin", io.StringIO('"tiny"\n{'))
-    said = fin_qlora("predict", "a/b", "--jsonl")
+    said = fin_qlora("predict", "a/b", "--jsonl", "--format", "quiet")
     assert (said.code, "Line 2 is not JSON" in said.err) == (3, True)
+    assert said.out == "short\n"
     assert fin_qlora("predict", "a/b", "tiny", "--jsonl").code == 2
 
 

@@ -7,6 +7,7 @@ import pytest
 from fin_qlora.errors import MemoryShortError, UsageError
 from fin_qlora.inference.batches import by_length, collected
 from fin_qlora.inference.beginning import shared_beginning
+from fin_qlora.inference.faults import memory_explained
 
 
 def test_the_longest_come_first_and_none_is_left_out():
@@ -80,3 +81,27 @@ def test_a_beginning_is_what_all_rows_share_and_worth_a_pass(monkeypatch):
     assert shared_beginning([prompt[5:] for prompt in prompts]) == [], "too few tokens"
     assert shared_beginning([*prompts, shared[:-1]]) == shared[:8], "each row keeps a token"
     assert shared_beginning([]) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_whatever_an_allocator_says_it_is_a_lack_of_memory(said):
+    with (
+        pytest.raises(MemoryShortError, match="Use a batch size of 2"),
+        memory_explained(rows=4, width=9, done=0),
+    ):
+        raise RuntimeError(said)
+
+
+def test_other_faults_stay_what_they_are():
+    with (
+        pytest.raises(RuntimeError, match="shape mismatch"),
+        memory_explained(rows=4, width=9, done=0),
+    ):
+        raise RuntimeError("shape mismatch")

@@ -172,6 +172,9 @@ def test_settings_that_are_not_those_of_training(folder):
         {"modules_to_save": ["lm_head"]},
         {"init_lora_weights": "pissa_niter_4"},
         {"bias": "all"},
+        {"alora_invocation_tokens": [5, 6]},
+        {"target_parameters": ["experts.down_proj"]},
+        {"kasa_config": {}},
     ],
 )
 def test_what_is_not_a_lora_alone(folder, values):
@@ -261,6 +264,17 @@ def test_the_full_check_replays_all_canaries_and_the_base(folder):
         load_adapter(folder, verify="full", quantization=4)
 
 
+def test_a_canary_without_numbers_is_refused(folder):
+    path = folder / "fin_qlora.json"
+    record = json.loads(path.read_text("utf-8"))
+    scores = record["tasks"][0]["canaries"][0]["adapter_scores"]
+    scores[list(scores)[-1]] = float("nan")
+    path.write_text(json.dumps(record), "utf-8")
+    sign(folder)
+    with pytest.raises(AdapterMismatchError, match="off by nan"):
+        load_adapter(folder)
+
+
 def test_the_full_check_reads_the_base_again(folder, monkeypatch):
     asked = []
     real = adapter_folder.locate_base
@@ -273,10 +287,16 @@ def test_the_full_check_reads_the_base_again(folder, monkeypatch):
 
 
 def test_rows_that_cannot_be_asked(adapter):
-    with pytest.raises(ContractError, match=r"needs the fields \['text'\] but has \['txt'\]"):
+    with pytest.raises(
+        ContractError, match=r"^Input 1: .* the fields \['text'\] but has \['txt'\]"
+    ):
         adapter.predict([{"txt": "it went up"}])
-    with pytest.raises(ContractError, match="A text is empty"):
+    with pytest.raises(ContractError, match=r"^Input 2: A text is empty"):
         adapter.predict(["it went up", ""])
+    with pytest.raises(ContractError, match=r"^Input 9: A text is empty"):
+        list(adapter.stream(["it went up"] * 8 + ["", ""], batch_size=2))
+    with pytest.raises(ContractError, match=r"^Input 3: A text is empty"):
+        adapter.generate(["up", "up", ""])
     rows = ["up " * n for n in (1, 2, 600, 3)]
     with pytest.raises(TruncatedAnswerError, match="Input 3 has"):
         adapter.predict(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,16 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fin_qlora import load_adapter
-from fin_qlora.errors import AdapterMismatchError, MergeDriftError, UsageError
+from fin_qlora.errors import (
+    AdapterMismatchError,
+    MemoryShortError,
+    MergeDriftError,
+    NotFiniteError,
+    UsageError,
+)
 from fin_qlora.evidence import read_record, write_manifest, write_record
 from fin_qlora.inference import merging
+from fin_qlora.inference.adapter_folder import read_adapter
 from fin_qlora.inference.merging import EVIDENCE, merge_adapter
 from fin_qlora.inference.merging_drift import Answered, drift_between
 from fin_qlora.inference.merging_layers import changes_of
@@ -171,6 +179,56 @@ def test_logits_that_are_no_numbers_are_a_drift():
     broken = Answered(logits=[torch.full((1, 3), torch.nan)], scores=[])
     drift = drift_between(broken, fine)
     assert not drift.logits <= 1.0
+    # neither where they are those of a later canary
+    one, other = fine.logits + broken.logits, fine.logits * 2
+    later = drift_between(Answered(logits=one, scores=[]), Answered(logits=other, scores=[]))
+    assert not later.logits <= 1.0
+
+
+def test_a_weight_too_large_for_its_type_is_refused(folder, tmp_path):
+    changes = changes_of(read_config(folder), load_file(folder / WEIGHTS))
+    base = tmp_path / "base"
+    base.mkdir()
+    weights = {
+        name: torch.zeros(len(change.b), change.a.shape[1]) for name, change in changes.items()
+    }
+    weights["model.norm.weight"] = torch.full((64,), 1e5)
+    save_file(weights, base / "model.safetensors")
+    merging._write_weights(base, tmp_path, changes, dtype="bfloat16")
+    with pytest.raises(NotFiniteError, match=r"'model\.norm\.weight' holds .* as float16"):
+        merging._write_weights(base, tmp_path, changes, dtype="float16")
+
+
+def test_adapter_and_base_are_not_replaced_by_it(folder, sharded_base):
+    before = weights_digest(sharded_base)
+    for out, what in ((folder, "adapter"), (folder.parent, "adapter"), (sharded_base, "base")):
+        with pytest.raises(UsageError, match=f"The {what} itself is in"):
+            merge_adapter(folder, out, replace=True)
+    assert weights_digest(sharded_base) == before
+    assert (folder / WEIGHTS).is_file()
+
+
+def test_a_head_that_is_the_embeddings_is_not_changed(folder, sharded_base, tmp_path):
+    base = shutil.copytree(sharded_base, tmp_path / "base")
+    source = replace(read_adapter(folder), base_folder=base)
+    change = next(iter(changes_of(source.config, load_file(folder / WEIGHTS)).values()))
+    merging._check_untied(source, {"lm_head.weight": change})
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    (base / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    merging._check_untied(source, {"model.layers.0.self_attn.q_proj.weight": change})
+    with pytest.raises(AdapterMismatchError, match="one tensor for head and embeddings"):
+        merging._check_untied(source, {"lm_head.weight": change})
+
+
+def test_what_does_not_fit_to_be_checked_is_not_kept(folder, tmp_path, monkeypatch):
+    def too_large(*_, **__):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(merging, "answers_of", too_large)
+    with pytest.raises(MemoryShortError, match="cannot be checked") as refused:
+        merge_adapter(folder, tmp_path / "model")
+    assert "CUDA_VISIBLE_DEVICES=" in refused.value.fix
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
 def test_something_else_is_not_replaced(folder, tmp_path):

@@ -12,7 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fin_qlora import load_adapter
-from fin_qlora.errors import AdapterMismatchError, TruncatedAnswerError, UsageError
+from fin_qlora.errors import (
+    AdapterMismatchError,
+    ContractError,
+    TruncatedAnswerError,
+    UsageError,
+)
 from fin_qlora.evidence import write_manifest
 from fin_qlora.inference import mixing
 from fin_qlora.inference.adapter_attached import attach_adapter
@@ -158,6 +163,33 @@ def test_rows_of_dora_are_asked_apart(adapter, monkeypatch):
         assert found == pytest.approx(mixed, abs=0.1)
 
 
+def as_dora(folder: Path, base: Path, out: Path) -> Path:
+    """The same adapter as a DoRA: each row of a weight has the length that it has with B A."""
+    shutil.copytree(folder, out)
+    config = json.loads((out / "adapter_config.json").read_text("utf-8"))
+    (out / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}), "utf-8")
+    stored, weights = load_file(out / WEIGHTS), load_file(base / "model.safetensors")
+    for name in [name for name in stored if name.endswith(".lora_A.weight")]:
+        module = name.removesuffix(".lora_A.weight")
+        weight = weights[module.removeprefix("base_model.model.") + ".weight"].float()
+        product = stored[f"{module}.lora_B.weight"].float() @ stored[name].float()
+        changed = weight + config["lora_alpha"] / config["r"] * product
+        stored[f"{module}.lora_magnitude_vector"] = changed.norm(dim=1)
+    save_file(stored, out / WEIGHTS, {"format": "pt"})
+    write_manifest(out, json.loads((out / "manifest.json").read_text("utf-8")))
+    return out
+
+
+def test_a_dora_beside_others_answers_as_it_does_alone(adapter, folders, decided_base, tmp_path):
+    rows = rows_of("tfns", "contrary/tfns")
+    expected = adapter.score(rows)
+    adapter.add(as_dora(folders["contrary"], decided_base, tmp_path / "dora"), name="dora")
+    found = adapter.score(rows_of("tfns", "dora/tfns"))
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, abs=0.25)
+        assert max(one, key=one.get) == max(other, key=other.get)
+
+
 def test_what_cannot_be_mixed_is_asked_apart(adapter, folders, monkeypatch):
     rows = rows_of("tfns", "contrary/tfns")
     expected = adapter.score(rows)
@@ -167,6 +199,15 @@ def test_what_cannot_be_mixed_is_asked_apart(adapter, folders, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(TruncatedAnswerError, match="Input 2 has"):
         adapter.score([rows[0], rows[1] | {"text": "up " * 600}])
+
+
+def test_a_row_that_cannot_be_mixed_is_named(adapter):
+    rows = rows_of("tfns", "contrary/tfns")
+    with pytest.raises(ContractError, match=r"^Input 6: A row needs the fields"):
+        adapter.score([*rows[:5], {"task": "contrary/tfns"}])
+    rows[4] |= {"text": "up <s> down " + adapter.tokenizer.eos_token}
+    with pytest.raises(ContractError, match=r"^Input 5: "):
+        adapter.score(rows)
 
 
 def test_free_answers_and_labels_keep_their_rows(adapter, folders):
@@ -229,7 +270,16 @@ def test_tasks_of_one_name_need_a_name_for_the_adapter(folders, tmp_path):
     with pytest.raises(UsageError, match=r"'tfns' is another adapter's.*'NAME/tfns'"):
         loaded.add(other)
     with pytest.raises(UsageError, match="an adapter 'adapter' already"):
-        loaded.add(folders["contrary"])
+        loaded.add(folders["contrary"], name="adapter")
+    assert loaded.adapters == ("adapter",)
+
+
+def test_folders_of_one_name_are_called_by_all_of_it(folders):
+    loaded = load_adapter(folders["moods"])
+    loaded.add(folders["tags"])
+    assert loaded.adapters == ("adapter", str(folders["tags"]))
+    assert list(loaded.tasks) == ["tfns", "finer"]
+    loaded.remove(str(folders["tags"]))
     assert loaded.adapters == ("adapter",)
 
 

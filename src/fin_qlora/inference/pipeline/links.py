@@ -34,7 +34,8 @@ class Links:
 
     def send(self, states: torch.Tensor) -> None:
         """Send states to the next stage, without waiting for it."""
-        self._keep(distributed.isend(states.contiguous(), self._launch.rank + 1), states)
+        states = states.contiguous()  # it is this copy that must stay until it has arrived
+        self._keep(distributed.isend(states, self._launch.rank + 1), states)
 
     def share(
         self, result: torch.Tensor | None, *, like: torch.Tensor

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from ...errors import MissingFileError, UsageError
+import torch
+
+from ...errors import MemoryShortError, MissingFileError, UsageError
 from ...models.architecture import skeleton
 from ...models.base import Quantization, load_tokenizer, locate_base
 from ...models.checkpoint import check_stored
@@ -15,7 +17,7 @@ from ...models.tiny import TINY_ID
 from ..adapter_folder import AdapterFolder, read_adapter, refuse_remote_code
 from .adapter import attach_to_stage
 from .launch import Launch
-from .splitting import split
+from .splitting import named, split
 from .stage import Stage
 from .staged import StagedModel
 
@@ -49,6 +51,7 @@ def load_staged(
             is not Llama-like.
         MissingFileError, DataError: the base's files lack a tensor.
         AdapterMismatchError: another base, or tensors that do not fit it.
+        MemoryShortError: a stage does not fit its device.
         ProcessLostError: another process has ended.
     """
     if micro_batches is not None and micro_batches < 1:
@@ -93,7 +96,13 @@ def _loaded(
 
     def part() -> Any:
         check_stored(folder, skeleton(config))
-        return load_stage(folder, span, config=config, quantization=used, device=launch.device)
+        try:
+            return load_stage(folder, span, config=config, quantization=used, device=launch.device)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise MemoryShortError(
+                f"Stage {launch.rank} ({named(span)}) does not fit into the memory of its device.",
+                fix="Use more stages, or load the base in 4 bits.",
+            ) from error
 
     model: Any = launch.together(part)
     generation_config = model.generation_config

@@ -7,10 +7,10 @@ import torch
 from transformers import MistralConfig, MistralForCausalLM
 
 from fin_qlora import tasks
-from fin_qlora.errors import UsageError
+from fin_qlora.errors import MemoryShortError, UsageError
 from fin_qlora.inference.generation import generate_answers
 from fin_qlora.inference.passes import Passes
-from fin_qlora.inference.pipeline import load_staged
+from fin_qlora.inference.pipeline import load_staged, loading
 from fin_qlora.inference.scoring import label_log_likelihoods
 from fin_qlora.models.base import load_model, load_tokenizer
 
@@ -38,6 +38,15 @@ def test_one_process_for_each_stage(small_base):
     with pytest.raises(UsageError, match=r"2 processes, one each; 1 was started") as refused:
         load_staged(small_base, stages=2)
     assert "torchrun --nproc_per_node 2" in refused.value.fix
+
+
+def test_a_stage_that_does_not_fit_is_named(small_base, monkeypatch):
+    def too_large(*_, **__):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(loading, "load_stage", too_large)
+    with pytest.raises(MemoryShortError, match=r"Stage 0 \(embeddings, layers 0-\d, head\)"):
+        load_staged(small_base, stages=1)
 
 
 def test_a_batch_is_cut_into_one_part_at_least(small_base):
