@@ -240,7 +240,7 @@ def scoring(folder: Path, *, quick: bool, rounds: int) -> list[Row]:
     tokenizer, model = load_tokenizer(folder), load_model(folder, quantization="none").eval()
     model.generation_config.eos_token_id = None
     contract = tasks.get("fpb").contract()
-    rows = clear_rows(model, contract, tokenizer, made_rows(tokenizer, 32 if quick else 512))
+    rows = clear_rows(model, contract, tokenizer, made_rows(tokenizer, 32 if quick else 256))
     fit_head(model, contract, tokenizer, rows)
     question = Question(model=model, tokenizer=tokenizer, contract=contract, rows=rows)
     sides: dict[str, list[Callable[[], list[str]]]] = {

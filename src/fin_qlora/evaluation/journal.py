@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import CheckpointMismatchError, DataError, UsageError
+from ..errors import CheckpointMismatchError, DataError, FinQloraError, UsageError
 from ..files import disk_full_is_an_error
 
 JOURNAL = "journal"
@@ -84,8 +84,12 @@ class Journal:
                 f"Another evaluation is writing '{self._path}'.",
                 fix="Wait for it, or choose another --out.",
             ) from None
-        content = self._path.read_bytes()
-        whole = content.rfind(b"\n") + 1
+        try:
+            self._read(self._path)  # another evaluation may have written since this one began
+        except FinQloraError:
+            stream.close()
+            raise
+        whole = self._path.read_bytes().rfind(b"\n") + 1
         stream.truncate(whole)
         if not whole:
             self._stream = stream
@@ -110,7 +114,7 @@ class Journal:
             for value in values[1:]:
                 for row, result in zip(value["rows"], value["results"], strict=True):
                     self.done[row] = Done(result=result, seconds=value["seconds"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"'{path}' is damaged: {type(error).__name__}: {error}.",
                 fix="Start again with --restart, which forgets the rows that were finished.",

@@ -22,6 +22,7 @@ from ..tasks import Task, get
 from .cost import evaluation_cost
 from .evaluation import Evaluation
 from .journal import JOURNAL, Journal
+from .published import as_published
 from .rows import evaluate_rows
 from .settings import EvaluationSettings
 from .subject import Subject, open_subject
@@ -204,6 +205,7 @@ def identity_of(subject: Subject, one: Questioning, settings: EvaluationSettings
     return {
         "model": subject.base.digest,
         "adapter": subject.adapter_digest,
+        "tokenizer": subject.tokenizer_digest,
         "task": one.task.name,
         "quantization": subject.quantization,
         "form": one.contract.form,
@@ -232,4 +234,7 @@ def _about(subject: Subject, one: Questioning, settings: EvaluationSettings) -> 
         "synthetic": one.task.synthetic,
         "data": {"file": file.path, "sha256": file.sha256, "rows": len(one.table.rows)},
         "partial_file": file.partial,
+        "as_published": as_published(
+            one.task, [(part.path, part.sha256, part.rows) for part in one.table.files]
+        ),
     }

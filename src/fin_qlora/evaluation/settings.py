@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from ..errors import UsageError
 from ..prompts import Form
@@ -28,7 +29,7 @@ class EvaluationSettings:
             less than this probability.
         on_overlong: rows that are longer than the model reads are an error, or wrong answers.
 
-    Raises UsageError for a number that makes no sense.
+    Raises UsageError for a number that makes no sense, and for what is none of the choices.
     """
 
     tasks: tuple[str, ...] = ()
@@ -48,3 +49,16 @@ class EvaluationSettings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} is {value}.", fix=f"Use {least} or more.")
+        if self.abstain_below is not None and not 0 <= self.abstain_below <= 1:
+            raise UsageError(
+                f"abstain_below is {self.abstain_below}.", fix="Give a probability, 0 to 1."
+            )
+        for name, choices in (
+            ("split", get_args(Split)),
+            ("form", (None, *get_args(Form))),
+            ("answers", get_args(Answers)),
+            ("on_overlong", get_args(OnOverlongRow)),
+        ):
+            if getattr(self, name) not in choices:
+                named = ", ".join(choice for choice in choices if choice)
+                raise UsageError(f"{name} is {getattr(self, name)!r}.", fix=f"Use {named}.")

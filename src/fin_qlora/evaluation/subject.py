@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AdapterMismatchError, MissingFileError, UsageError
-from ..files import sha256_file
+from ..files import sha256_file, sha256_json
 from ..inference import load_adapter
 from ..inference.adapter_folder import read_adapter
 from ..models.base import BaseIdentity, Quantization, load_model, load_tokenizer, locate_base
@@ -51,6 +53,14 @@ class Subject:
     def is_adapter(self) -> bool:
         """Say whether it is an adapter and no base."""
         return self.adapter_digest is not None
+
+    @cached_property
+    def tokenizer_digest(self) -> str:
+        """Return the SHA-256 over all by which text becomes tokens, chat template included."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        told = json.loads(backend.to_str()) if backend else self.tokenizer.get_vocab()
+        asked = {name: told[name] for name in told if name not in ("padding", "truncation")}
+        return sha256_json([asked, getattr(self.tokenizer, "chat_template", None)])
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -117,7 +127,8 @@ def open_subject(
         MissingFileError, HubError: it is not there.
         AdapterMismatchError: the adapter is not what was trained.
     """
-    adapter = _adapter_folder(reference, revision)
+    adapter, commit = _adapter_folder(reference, revision)
+    revision = commit or revision  # a branch may move between two looks at it
     of_adapter: dict[str, Any] = {}
     if adapter is not None:
         weights = adapter / WEIGHTS
@@ -155,8 +166,9 @@ def open_subject(
 
 def fetch_subject(reference: str, *, revision: str | None = None) -> None:
     """Download the files of a base, or of an adapter and its base, where they are missing."""
-    if _adapter_folder(reference, revision) is not None:
-        read_adapter(reference, revision=revision)
+    adapter, commit = _adapter_folder(reference, revision)
+    if adapter is not None:
+        read_adapter(reference, revision=commit or revision)
     else:
         locate_base(reference, revision=revision)
 
@@ -187,11 +199,11 @@ def _staged(
     )
 
 
-def _adapter_folder(reference: str, revision: str | None) -> Path | None:
-    """Return the folder of an adapter, or None for a base."""
+def _adapter_folder(reference: str, revision: str | None) -> tuple[Path | None, str | None]:
+    """Return the folder of an adapter and its commit; None for a base."""
     if reference == TINY_ID:
-        return None
+        return None, None
     try:
-        return fetch(reference, revision=revision, needs="adapter_config.json")[0]
+        return fetch(reference, revision=revision, needs="adapter_config.json")
     except MissingFileError:
-        return None
+        return None, None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..evaluation.intervals import wilson
-from ..tasks import Task
+from ..evaluation.published import as_published
+from ..tasks import Task, get, names
 
 #: Where the per-row results lie, with the text of every row.
 ROWS = "eval/"
@@ -40,13 +41,18 @@ def row_file(manifest: Mapping[str, Any], task: str, *, side: str = "adapter") -
 def may_claim(evidence: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
     """Say whether a task's scores are those of all rows of a published file.
 
-    They are not where a file had fewer rows than were published, or where the run was told to
-    evaluate so few rows at most as it did.
+    They are not where a file had fewer rows than were published or is another one, or where the
+    run was told to evaluate so few rows at most as it did.
     """
+    task = get(evidence["task"]) if evidence["task"] in names() else None
+    files = evidence["data"]["files"]
     most = manifest["configuration"].get("evaluation_rows")
     cut = most is not None and evidence["evaluation"]["rows"] >= most
-    partial = any(file.get("partial") for file in evidence["data"]["files"])
-    return not cut and not partial
+    partial = any(file.get("partial") for file in files)
+    other = task is not None and not as_published(
+        task, [(file["path"], file["sha256"], file["rows"]) for file in files]
+    )
+    return not cut and not partial and not other
 
 
 def accuracy_interval(figures: Mapping[str, Any], *, rows: int) -> tuple[float, float]:

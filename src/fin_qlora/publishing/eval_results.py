@@ -77,7 +77,8 @@ def write_eval_results(out: Path, entry: Mapping[str, Any], *, date: str, task: 
     """Write the file of one task of a results.json, and say whether there was a claim to write.
 
     There is none for rows that were trained on or made up, for a part of the rows or of the
-    published file, and where the data is on no hub. A file of an earlier run is then removed.
+    published file, for another file than the published one, and where the data is on no hub. A
+    file of an earlier run is then removed.
 
     Args:
         entry: the task's entry of results.json.
@@ -85,7 +86,13 @@ def write_eval_results(out: Path, entry: Mapping[str, Any], *, date: str, task: 
     path = out / FOLDER / f"{entry['task']}.yaml"
     about, dataset = entry["about"], dataset_of(task)
     partial = about["limit"] or about["partial_file"] or entry["overlong"]
-    if partial or about["split"] != "test" or task.synthetic or dataset is None:
+    if (
+        partial
+        or not about["as_published"]
+        or about["split"] != "test"
+        or task.synthetic
+        or dataset is None
+    ):
         path.unlink(missing_ok=True)
         return False
     interval = entry["intervals"]["accuracy"]["cluster_bootstrap"]
@@ -96,11 +103,17 @@ def write_eval_results(out: Path, entry: Mapping[str, Any], *, date: str, task: 
         rows=entry["rows"],
         interval=(interval["low"], interval["high"]),
         date=date,
-        how=f"{entry['answers']}, quantization {about['quantization']}, {about['shots']} shots",
+        how=f"{_headline(entry['answers'])}, quantization {about['quantization']}, "
+        f"{about['shots']} shots",
         file=(entry["file"]["path"], entry["file"]["sha256"]),
     )
     write_text(path, eval_results(claim))
     return True
+
+
+def _headline(answers: str) -> str:
+    """Return the way of answering whose accuracy is claimed: of both, the likeliest label."""
+    return "likelihood" if answers == "both" else answers
 
 
 def eval_results_of(

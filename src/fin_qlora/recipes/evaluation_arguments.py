@@ -71,6 +71,8 @@ class EvaluationArguments:
     def __post_init__(self) -> None:
         if isinstance(self.tasks, str):
             raise UsageError(f"tasks is '{self.tasks}'.", fix=f"Write a list: [{self.tasks}].")
+        if not all(isinstance(name, str) for name in self.tasks or ()):
+            raise UsageError(f"tasks is {self.tasks}.", fix="Write a list of names.")
         if self.task and self.tasks:
             raise UsageError(
                 f"task is '{self.task}', and tasks are {', '.join(self.tasks)}.",
@@ -112,6 +114,6 @@ def parse_evaluation(arguments: list[str] | None = None) -> EvaluationArguments:
     if not isinstance(found, EvaluationArguments) or not found.model:
         raise UsageError("No model is named.", fix="Set `model:` in the recipe or pass --model.")
     if found.out is None:
-        name = recipe_path(recipe).stem if recipe else Path(found.model).name
+        name = recipe_path(recipe).stem if recipe else Path(found.model).resolve().name
         found.out = str(Path("runs") / f"{name}-evaluation")
     return found

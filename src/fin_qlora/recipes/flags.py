@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 import typing
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any, NoReturn
 
 from trl import TrlParser
 
 from ..errors import UsageError, nearest
 from .settings import read_settings
+
+#: What a setting of one plain type takes, in words.
+_PLAIN = {str: "text", int: "a whole number", float: "a number"}
 
 
 class _Parser(TrlParser):
@@ -108,7 +112,7 @@ def _is_negated(flag: str, known: set[str]) -> bool:
 def _check_settings(
     settings: dict[str, Any], known: set[str], *, place: str, kinds: Sequence[type]
 ) -> None:
-    types = _types(kinds)
+    declared = _declared(kinds)
     for key, value in settings.items():
         if key == "env":
             if not isinstance(value, dict):
@@ -118,23 +122,48 @@ def _check_settings(
             raise UsageError(
                 f"'{place}' sets '{key}', which does not exist.", fix=_did_you_mean(key, known, "")
             )
-        takes_bool = bool in types.get(key, {bool}) or key == "resume_from_checkpoint"
+        one, hint = declared.get(key, (None, bool))
+        takes_bool = bool in (hint, *_parts(hint)) or key == "resume_from_checkpoint"
         if isinstance(value, bool) and not takes_bool:
             raise UsageError(
                 f"'{place}' sets '{key}' to {str(value).lower()}, but it takes no yes or no.",
                 fix=f'YAML reads a bare no, off or yes as that; quote it: {key}: "no".',
             )
+        optional = one is None or one.default is None or type(None) in _parts(hint)
+        if not takes_bool and (wanted := _wanted(value, hint, optional=optional)):
+            raise UsageError(
+                f"'{place}' sets '{key}' to {value!r}, but it takes {wanted}.",
+                fix="Put it in quotes." if wanted == "text" and not isinstance(value, list) else "",
+            )
 
 
-def _types(kinds: Sequence[type]) -> dict[str, set[Any]]:
-    """Return for each setting the plain types that it takes; empty where anything may do."""
-    found: dict[str, set[Any]] = {}
-    for kind in kinds:
-        hints = typing.get_type_hints(kind)
-        for one in fields(kind):
-            hint = hints[one.name]
-            found[one.name] = set(typing.get_args(hint)) or {hint}
-    return found
+def _declared(kinds: Sequence[type]) -> dict[str, tuple[Field[Any], Any]]:
+    """Return the field of each setting, and the type that it takes."""
+    hints = [(kind, typing.get_type_hints(kind)) for kind in kinds]
+    return {one.name: (one, hint[one.name]) for kind, hint in hints for one in fields(kind)}
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    """Return the types of which a value may have any one."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
+
+
+def _wanted(value: Any, hint: Any, *, optional: bool) -> str | None:
+    """Return what a setting takes where that is not ``value``.
+
+    argparse holds flags to their types and choices, but of a recipe it only converts text.
+    """
+    several = [part for part in _parts(hint) if part is not type(None)]
+    choices = [one for part in several for one in typing.get_args(part)]
+    if value is None and optional:
+        return None
+    if all(typing.get_origin(part) is typing.Literal for part in several):
+        return None if value in choices else f"one of {', '.join(map(str, choices))}"
+    if len(several) > 1 or several[0] not in _PLAIN or isinstance(value, str | several[0]):
+        return None
+    whole = several[0] is float and isinstance(value, int)
+    return None if whole else _PLAIN[several[0]]
 
 
 def _did_you_mean(name: str, known: set[str], prefix: str) -> str:

@@ -101,3 +101,21 @@ def test_two_evaluations_do_not_write_one_file(tmp_path):
     first.close()
     second.add([1], ["b"], seconds=1)
     second.close()
+
+
+def test_rows_of_another_evaluation_that_came_meanwhile_are_not_joined(tmp_path):
+    mine, other = journal(tmp_path), journal(tmp_path, quantization="none")
+    other.add([0], ["theirs"], seconds=1)
+    other.close()
+    with pytest.raises(CheckpointMismatchError, match="quantization was none, and is 4bit now"):
+        mine.add([1], ["mine"], seconds=1)
+    assert results(journal(tmp_path, quantization="none")) == {0: "theirs"}
+    other.add([2], ["more"], seconds=1)  # the lock was let go
+    other.close()
+
+
+def test_an_identity_that_is_none_is_damage(tmp_path):
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "tfns.likelihood.0.jsonl").write_bytes(b'{"identity": ["model"]}\n')
+    with pytest.raises(DataError, match="is damaged"):
+        journal(tmp_path)

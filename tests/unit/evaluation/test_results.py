@@ -20,6 +20,7 @@ DIGEST = "ab" * 32
 IDENTITY = {
     "model": DIGEST,
     "adapter": None,
+    "tokenizer": DIGEST,
     "task": "tfns",
     "quantization": "none",
     "form": "plain",
@@ -38,6 +39,7 @@ ABOUT = {
     "limit": None,
     "data": {"file": "x.csv", "sha256": DIGEST, "rows": 2},
     "partial_file": False,
+    "as_published": True,
 }
 COST = {
     "seconds": 1.0,

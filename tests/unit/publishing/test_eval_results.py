@@ -23,6 +23,7 @@ ENTRY = {
         "split": "test",
         "limit": None,
         "partial_file": False,
+        "as_published": True,
         "quantization": "8bit",
         "shots": 0,
     },
@@ -53,6 +54,12 @@ def test_an_evaluation_leaves_one_that_stock_clients_read(tmp_path):
     )
 
 
+def test_of_both_ways_of_answering_the_one_that_is_claimed_is_named(tmp_path):
+    assert write(tmp_path, entry=ENTRY | {"answers": "both"})
+    entry = read((tmp_path / ".eval_results" / "tfns.yaml").read_text("utf-8"))
+    assert "; likelihood, quantization 8bit" in entry.notes
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -60,6 +67,7 @@ def test_an_evaluation_leaves_one_that_stock_clients_read(tmp_path):
         {"split": "validation"},
         {"limit": 10},
         {"partial_file": True},
+        {"as_published": False},
         {"task": "synthetic_ner"},
         {"task": "xbrl_value"},  # its data is on no hub
         {"entry": ENTRY | {"overlong": [3]}},
@@ -98,6 +106,22 @@ def test_rows_that_are_not_published_are_not_referred_to(manifest):
     entry = read(found[".eval_results/tfns.yaml"])
     assert entry.source_url is None
     assert "per-row results are not published" in entry.notes
+
+
+def test_another_file_than_the_published_one_is_not_claimed(manifest):
+    (file,) = [file for form in get("fiqa_sa").source.forms for file in form.files if file.sha256][
+        :1
+    ]
+    other = {"path": file.path, "sha256": DIGEST, "rows": file.records or 1, "partial": False}
+    tasks = [
+        one | {"data": one["data"] | {"files": [other]}} if one["task"] == "fiqa_sa" else one
+        for one in manifest["tasks"]
+    ]
+    found = eval_results_of(manifest | {"tasks": tasks}, repo_id="a/b", address=None)
+    assert list(found) == [".eval_results/tfns.yaml"]
+    other["sha256"] = file.sha256
+    found = eval_results_of(manifest | {"tasks": tasks}, repo_id="a/b", address=None)
+    assert len(found) == 2
 
 
 def test_a_part_of_the_rows_is_not_claimed(manifest):

@@ -83,6 +83,7 @@ def _footing(one: AskedTask, manifest: Mapping[str, Any]) -> str:
     claim = (
         ""
         if may_claim(one.evidence, manifest)
-        else " Not all rows of the published file were scored, so no result is claimed on a hub."
+        else " The rows that were scored are not those of the whole published file, so no result "
+        "is claimed on a hub."
     )
     return f"{how} {recompute}{claim}"
