@@ -82,6 +82,11 @@ def train(
             f"'{recipe}' comes before the recipe.", fix="Write: fin-qlora train RECIPE [FLAGS]."
         )
     recipe_path(recipe)
+    if recipe.startswith("evaluation/"):
+        raise UsageError(
+            f"'{recipe}' evaluates a model and trains none.",
+            fix=f"Run: accelerate launch -m fin_qlora.recipes.evaluation --config {recipe}",
+        )
     flags = [*map(snake_case, context.args), *(["--dry_run", "true"] if dry_run else [])]
     launch = Launch(recipe=recipe, flags=flags, profile=accelerate)
     output.note(f"$ {as_typed(launch.typed())}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ..inference.calibration import Calibration
 from ..inference.generation import Generated
-from ..inference.probabilities import probabilities
+from ..inference.prediction import Prediction
 from ..prompts import PromptContract
 from ..tasks import Task
 from ..tasks.answers import Score
@@ -27,7 +28,11 @@ def asked_places(found: Found) -> Collection[int]:
 
 
 def judged_labels(
-    contract: PromptContract, gold: Sequence[str], found: Found
+    contract: PromptContract,
+    gold: Sequence[str],
+    found: Found,
+    *,
+    calibration: Calibration | None = None,
 ) -> list[dict[str, Any]]:
     """Return each row's label by likelihood, as written, or both, beside the right one."""
     likely, written = found.get("likelihood"), found.get("generate")
@@ -37,12 +42,13 @@ def judged_labels(
         logs = likely[place].result if likely is not None and asked else None
         output = written[place].result if written is not None and asked else None
         spoken = _read(contract, output)
-        predicted = max(logs, key=logs.__getitem__) if logs else INVALID if likely else spoken
+        said = Prediction.of(logs, calibration=calibration) if logs else None
+        predicted = said.label if said else INVALID if likely else spoken
         row: dict[str, Any] = {
             "predicted": predicted,
             **({"generated": spoken} if likely is not None and written is not None else {}),
             "output": output.text if output else None,
-            "scores": probabilities(logs) if logs else None,
+            "scores": said.scores if said else None,
             "log_likelihoods": logs,
             "outcome": "exact"
             if predicted == right

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import EmptyDatasetError, UsageError
 from ..files import sha256_json
 from ..inference.batches import Progress
+from ..inference.calibration import Calibration
 from ..prompts import PromptContract
 from ..tasks import Task
 from .abstention import abstention
@@ -39,6 +40,7 @@ def evaluate_rows(
     answers: Answers = "likelihood",
     batch_size: int = 32,
     abstain_below: float | None = None,
+    calibration: Calibration | None = None,
     on_overlong: OnOverlongRow = "raise",
     seen: Collection[str] | None = None,
     progress: Progress | None = None,
@@ -53,6 +55,7 @@ def evaluate_rows(
     Args:
         abstain_below: also tell what comes of leaving rows unanswered whose likeliest label has
             less than this probability.
+        calibration: what turns log-likelihoods of labels into probabilities, as ``predict`` does.
         on_overlong: rows that are longer than the model reads are an error, or wrong answers.
         seen: answers that occur in training, for tasks with free answers.
         journals: gives the journal of each question by its name; finished rows are not asked
@@ -103,7 +106,7 @@ def evaluate_rows(
         right = [one["outcome"] == "exact" for one in results]
         intervals = accuracy_intervals(task, rows, right)
     else:
-        results = judged_labels(contract, gold, found)
+        results = judged_labels(contract, gold, found, calibration=calibration)
         scores = _label_scores(contract, gold, results)
         predicted = [one["predicted"] for one in results]
         intervals = label_intervals(task, rows, gold, predicted, labels=contract.labels)

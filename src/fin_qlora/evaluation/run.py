@@ -188,6 +188,7 @@ def evaluate_task(
         answers=settings.answers,
         batch_size=settings.batch_size,
         abstain_below=settings.abstain_below if one.contract.grammar == "label" else None,
+        calibration=subject.calibration(one.contract),
         on_overlong=settings.on_overlong,
         seen=one.seen,
         progress=progress,
@@ -220,11 +221,13 @@ def identity_of(subject: Subject, one: Questioning, settings: EvaluationSettings
 
 def _about(subject: Subject, one: Questioning, settings: EvaluationSettings) -> dict[str, Any]:
     file = one.table.file
+    calibration = subject.calibration(one.contract)
     return {
         "model": subject.name,
         "revision": subject.revision,
         "base": subject.base.to_dict(),
         "adapter_digest": subject.adapter_digest,
+        "calibration": calibration and calibration.to_dict(),
         "quantization": subject.quantization,
         "form": one.contract.form,
         "shots": len(one.contract.shots),

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AdapterMismatchError, MissingFileError, UsageError
+from ..evidence import read_record
 from ..files import sha256_file, sha256_json
 from ..inference import load_adapter
+from ..inference.adapter_attached import calibrations_of
 from ..inference.adapter_folder import read_adapter
+from ..inference.calibration import Calibration
 from ..models.base import BaseIdentity, Quantization, load_model, load_tokenizer, locate_base
 from ..models.lora import WEIGHTS
 from ..models.repository import fetch
@@ -35,6 +38,7 @@ class Subject:
         revision: commit of the repository, None for a folder.
         adapter_digest: SHA-256 of an adapter's weights.
         adapter_bytes: size of that file; ``None`` for a base.
+        calibrations: name of a task -> what turns log-likelihoods into its probabilities.
         staged: its layers are spread over the processes, which answer each row together.
     """
 
@@ -47,6 +51,7 @@ class Subject:
     tasks: Mapping[str, PromptContract] = field(default_factory=dict)
     adapter_digest: str | None = None
     adapter_bytes: int | None = None
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     staged: bool = False
 
     @property
@@ -109,6 +114,13 @@ class Subject:
             fix="Evaluate it on its own task.",
         )
 
+    def calibration(self, contract: PromptContract) -> Calibration | None:
+        """Return what turns the log-likelihoods of that prompt's labels into probabilities."""
+        for name, asked in self.tasks.items():
+            if asked.digest == contract.digest:
+                return self.calibrations.get(name)
+        return None
+
 
 def open_subject(
     reference: str,
@@ -137,6 +149,7 @@ def open_subject(
         of_adapter = {
             "adapter_digest": sha256_file(weights),
             "adapter_bytes": weights.stat().st_size,
+            "calibrations": calibrations_of(read_record(adapter)),
         }
     if stages > 1:
         return _staged(reference, revision, quantization, stages=stages, of_adapter=of_adapter)

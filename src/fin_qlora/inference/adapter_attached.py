@@ -87,7 +87,7 @@ def attach_adapter(
             model=peft,
             tokenizer=load_tokenizer(source.folder),
             tasks=source.tasks,
-            calibrations=_calibrations(source.record),
+            calibrations=calibrations_of(source.record),
             mixes=not source.config.get("use_dora"),
         )
         attached.activate()
@@ -105,7 +105,8 @@ def attach_adapter(
     return attached
 
 
-def _calibrations(record: Mapping[str, Any]) -> dict[str, Calibration]:
+def calibrations_of(record: Mapping[str, Any]) -> dict[str, Calibration]:
+    """Return what turns log-likelihoods into probabilities, for each task that has one."""
     return {
         task["task"]: Calibration.from_dict(task["calibration"])
         for task in record["tasks"]

@@ -53,6 +53,14 @@ def test_the_module_is_that_of_the_recipes_tasks(fin_qlora, launched, tmp_path):
     assert " -m fin_qlora.recipes.classification --config " in said.err
 
 
+def test_a_recipe_that_only_evaluates_is_refused_with_the_command(fin_qlora, launched):
+    said = fin_qlora("train", "evaluation/demo-tiny")
+    assert said.code == 2
+    assert "trains none" in said.err
+    assert "-m fin_qlora.recipes.evaluation --config evaluation/demo-tiny" in said.err
+    assert launched[1:] == []
+
+
 def test_json_is_one_object_with_the_scores(fin_qlora, launched, adapter):
     said = fin_qlora("train", TFNS, "--format", "json")
     result = json.loads(said.out)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from fin_qlora import tasks
 from fin_qlora.evaluation import subject
 from fin_qlora.evaluation.subject import Subject, open_subject
+from fin_qlora.inference.calibration import Calibration
 from fin_qlora.models.base import BaseIdentity, load_tokenizer
 
 COMMIT = "c" * 40
+FIT = {"rows": 60, "before": 1.0, "after": 0.9}
 BASE = BaseIdentity(id="a/b", revision=None, digest="ab" * 32)
 
 
@@ -35,6 +39,7 @@ def test_weights_and_digest_are_of_one_commit_though_the_branch_moves(
     tmp_path, monkeypatch, stages
 ):
     (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
+    monkeypatch.setattr(subject, "read_record", lambda _: {"tasks": []})
     monkeypatch.setattr(subject, "fetch", lambda *_, **__: (tmp_path, COMMIT))
     asked: list[str | None] = []
 
@@ -54,3 +59,16 @@ def test_weights_and_digest_are_of_one_commit_though_the_branch_moves(
     found = open_subject("org/adapter", revision="main", stages=stages)
     assert asked == [COMMIT]
     assert found.is_adapter
+
+
+def test_a_calibration_goes_with_the_prompt_that_it_was_fitted_for(small_base):
+    mine, others = tasks.get("tfns").contract(), tasks.get("fpb").contract()
+    fitted = Calibration(temperature=2.0, **FIT)
+    found = replace(
+        of(load_tokenizer(small_base)),
+        tasks={"my_own_name": mine, "fpb": others},
+        calibrations={"my_own_name": fitted},
+    )
+    assert found.calibration(mine) is fitted
+    assert found.calibration(others) is None
+    assert of(load_tokenizer(small_base)).calibration(mine) is None
