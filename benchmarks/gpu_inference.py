@@ -61,8 +61,8 @@ def run(
     from random_base import random_base
 
     from fin_qlora import tasks
-    from fin_qlora.inference import beginning
     from fin_qlora.inference.generation import generate_answers
+    from fin_qlora.inference.reading import beginning
     from fin_qlora.inference.scoring import label_log_likelihoods
     from fin_qlora.models.base import load_tokenizer
     from fin_qlora.models.tiny import tiny_base_path

@@ -188,7 +188,7 @@ class Question:
         """Let transformers write the answers, and read them."""
         import torch
 
-        from fin_qlora.inference.padding import left_padded
+        from fin_qlora.inference.reading.padding import left_padded
 
         stops = list(self.contract.stop_tokens(self.tokenizer))
         room = self.contract.answer_room(self.tokenizer)
@@ -210,7 +210,7 @@ class Question:
 
     def scored(self, *, cache: bool) -> list[str]:
         """Score the labels as this project does."""
-        from fin_qlora.inference import beginning
+        from fin_qlora.inference.reading import beginning
         from fin_qlora.inference.scoring import label_log_likelihoods
 
         least = beginning.TOKENS

@@ -11,7 +11,7 @@ from ..errors import UsageError
 from .output import HUMAN, OutputOption, table
 
 if TYPE_CHECKING:
-    from ..inference.merging import Merged
+    from ..inference.merging.merge import Merged
 
 
 def register(app: typer.Typer) -> None:
@@ -60,9 +60,10 @@ def merge(
             raise UsageError(f"{option} is for --gguf.", fix="Give --gguf FILE, or leave it out.")
     if gguf and gguf.is_dir():
         raise UsageError(f"'{gguf}' is a folder.", fix="Name the GGUF file that is to be written.")
-    from ..inference import merging, merging_gguf
+    from ..inference.merging import gguf as to_gguf
+    from ..inference.merging import merge as merging
 
-    program = merging_gguf.find_converter(converter) if gguf else None
+    program = to_gguf.find_converter(converter) if gguf else None
     output.note(f"Merging {adapter}")
     done = merging.merge_adapter(
         adapter,
@@ -75,7 +76,7 @@ def merge(
     )
     if gguf and program:
         output.note(f"Converting by {program}")
-        merging_gguf.write_gguf(out, gguf, converter=program, kind=gguf_type or "bf16")
+        to_gguf.write_gguf(out, gguf, converter=program, kind=gguf_type or "bf16")
     files = {"folder": str(out), **({"gguf": str(gguf)} if gguf else {})}
     output.result(
         {**files, **done.evidence},

@@ -137,7 +137,7 @@ def _answers(
     Args:
         first: number of the window's first row, for messages.
     """
-    from ..inference.faults import numbered
+    from ..inference.reading.faults import numbered
 
     names = [loaded.task_of(row, task=task) for row in window]
     free = [loaded.tasks[name].grammar != "label" for name in names]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from ..errors import MemoryShortError
-from ..inference.batches import Keep, Mine, Progress
 from ..inference.generation import Generated, generate_answers
+from ..inference.reading.batches import Keep, Mine, Progress
 from ..inference.scoring import label_log_likelihoods
 from ..models.sharded import is_sharded
 from .journal import Journal

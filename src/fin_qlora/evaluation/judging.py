@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ..inference.adapters.prediction import Prediction
 from ..inference.calibration import Calibration
 from ..inference.generation import Generated
-from ..inference.prediction import Prediction
 from ..prompts import PromptContract
 from ..tasks import Task
 from ..tasks.answers import Score

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EmptyDatasetError, UsageError
 from ..files import sha256_json
-from ..inference.batches import Progress
 from ..inference.calibration import Calibration
+from ..inference.reading.batches import Progress
 from ..prompts import PromptContract
 from ..tasks import Task
 from .abstention import abstention

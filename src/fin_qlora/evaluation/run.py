@@ -15,7 +15,7 @@ from ..data.table import Table, read_split, without_rows_of
 from ..errors import MissingFileError, UsageError
 from ..evidence.cost import ProcessMeter
 from ..files import sha256_json
-from ..inference.batches import Progress
+from ..inference.reading.batches import Progress
 from ..models.base import Quantization
 from ..prompts import PromptContract, choose_shots
 from ..tasks import Task, get

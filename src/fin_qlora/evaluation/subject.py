@@ -14,8 +14,8 @@ from ..errors import AdapterMismatchError, MissingFileError, UsageError
 from ..evidence import read_record
 from ..files import sha256_file, sha256_json
 from ..inference import load_adapter
-from ..inference.adapter_attached import calibrations_of
-from ..inference.adapter_folder import read_adapter
+from ..inference.adapters.attached import calibrations_of
+from ..inference.adapters.folder import read_adapter
 from ..inference.calibration import Calibration
 from ..models.base import BaseIdentity, Quantization, load_model, load_tokenizer, locate_base
 from ..models.lora import WEIGHTS

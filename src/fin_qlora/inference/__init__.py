@@ -4,9 +4,9 @@ from ..offline import quiet_environment
 
 quiet_environment()  # before anything below loads the libraries that read it
 
-from .adapter import Adapter
+from .adapters.adapter import Adapter
+from .adapters.loading import load_adapter
+from .adapters.prediction import Prediction
 from .generation import Generated
-from .loading import load_adapter
-from .prediction import Prediction
 
 __all__ = ["Adapter", "Generated", "Prediction", "load_adapter"]

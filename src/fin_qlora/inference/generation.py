@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import TruncatedAnswerError
 from ..models.memory import cache_memory
-from .batches import Keep, Mine, Progress, by_length, collected
-from .beginning import shared_beginning
-from .whole import passes_of
+from .reading.batches import Keep, Mine, Progress, by_length, collected
+from .reading.beginning import shared_beginning
+from .reading.whole import passes_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import TruncatedAnswerError
-from .faults import check_finite
+from .reading.faults import check_finite
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TruncatedAnswerError, UsageError
-from .batches import Keep, Mine, Progress, by_length, collected
-from .beginning import shared_beginning
-from .faults import check_finite
 from .labels.layout import LabelBatch
 from .labels.tree import LabelTree
 from .probabilities import probabilities
-from .whole import Whole, passes_of
+from .reading.batches import Keep, Mine, Progress, by_length, collected
+from .reading.beginning import shared_beginning
+from .reading.faults import check_finite
+from .reading.whole import Whole, passes_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

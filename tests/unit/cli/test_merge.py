@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from fin_qlora.errors import MergeDriftError
-from fin_qlora.inference import merging, merging_gguf
-from fin_qlora.inference.merging import Merged
-from fin_qlora.inference.merging_drift import Drift
+from fin_qlora.inference.merging import gguf as merging_gguf
+from fin_qlora.inference.merging import merge as merging
+from fin_qlora.inference.merging.drift import Drift
+from fin_qlora.inference.merging.merge import Merged
 
 EVIDENCE = {"schema": 1, "trained_in": "4bit", "digest": "ab" * 32}
 

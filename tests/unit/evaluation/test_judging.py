@@ -5,8 +5,8 @@ from __future__ import annotations
 from fin_qlora import tasks
 from fin_qlora.evaluation.asking import Answered
 from fin_qlora.evaluation.judging import judged_labels
+from fin_qlora.inference.adapters.prediction import Prediction
 from fin_qlora.inference.calibration import Calibration
-from fin_qlora.inference.prediction import Prediction
 
 CONTRACT = tasks.get("tfns").contract()
 FIRST, SECOND, THIRD = CONTRACT.labels

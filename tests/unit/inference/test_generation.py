@@ -11,10 +11,11 @@ from transformers import MistralConfig, MistralForCausalLM
 
 from fin_qlora import tasks
 from fin_qlora.errors import TruncatedAnswerError, UsageError
-from fin_qlora.inference import beginning, generation
-from fin_qlora.inference.cache import stay
+from fin_qlora.inference import generation
 from fin_qlora.inference.generation import Generated, generate_answers
-from fin_qlora.inference.whole import Whole
+from fin_qlora.inference.reading import beginning
+from fin_qlora.inference.reading.cache import stay
+from fin_qlora.inference.reading.whole import Whole
 from fin_qlora.models.base import load_model
 from fin_qlora.models.memory import cache_memory
 from fin_qlora.prompts import PromptContract

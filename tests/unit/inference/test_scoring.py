@@ -9,10 +9,11 @@ from transformers import MistralConfig, MistralForCausalLM
 
 from fin_qlora import tasks
 from fin_qlora.errors import MemoryShortError, NotFiniteError, TruncatedAnswerError
-from fin_qlora.inference import beginning, scoring
+from fin_qlora.inference import scoring
 from fin_qlora.inference.generation import generate_answers
+from fin_qlora.inference.reading import beginning
+from fin_qlora.inference.reading.whole import Whole
 from fin_qlora.inference.scoring import label_log_likelihoods, score_labels
-from fin_qlora.inference.whole import Whole
 from fin_qlora.models.base import load_model
 from fin_qlora.prompts import PromptContract
 

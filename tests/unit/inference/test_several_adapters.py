@@ -19,10 +19,10 @@ from fin_qlora.errors import (
     UsageError,
 )
 from fin_qlora.evidence import write_manifest
-from fin_qlora.inference import mixing
-from fin_qlora.inference.adapter_attached import attach_adapter
-from fin_qlora.inference.adapter_folder import read_adapter
-from fin_qlora.inference.asking import ask_rows
+from fin_qlora.inference.adapters import mixing
+from fin_qlora.inference.adapters.asking import ask_rows
+from fin_qlora.inference.adapters.attached import attach_adapter
+from fin_qlora.inference.adapters.folder import read_adapter
 from fin_qlora.models.base import load_model
 from fin_qlora.models.lora import WEIGHTS
 

@@ -15,7 +15,7 @@ from fin_qlora import load_adapter, tasks
 from fin_qlora.errors import AdapterMismatchError, TruncatedAnswerError, UsageError
 from fin_qlora.evaluation import AnswerScores, LabelScores, evaluate
 from fin_qlora.evidence import read_manifest, read_record, verify_files, write_manifest
-from fin_qlora.inference.canaries import replay_canaries
+from fin_qlora.inference.adapters.canaries import replay_canaries
 from fin_qlora.models.lora import WEIGHTS
 from fin_qlora.publishing import card
 from fin_qlora.training.result.adapter_folder import FinishedRun

@@ -14,7 +14,7 @@ from ...models.checkpoint import check_stored
 from ...models.repository import fetch
 from ...models.stage import load_stage
 from ...models.tiny import TINY_ID
-from ..adapter_folder import AdapterFolder, read_adapter, refuse_remote_code
+from ..adapters.folder import AdapterFolder, read_adapter, refuse_remote_code
 from .adapter import attach_to_stage
 from .launch import Launch
 from .splitting import named, split

@@ -9,8 +9,8 @@ import torch
 
 from ...errors import UsageError
 from ...models.stage import Span
-from ..any_architecture import takes_masks
 from ..labels.layout import additive
+from ..reading.any_architecture import takes_masks
 
 #: Most passes whose time on a GPU is not yet added up.
 _MARKS = 1024

@@ -12,10 +12,10 @@ import torch
 
 from ...models.base import BaseIdentity, Quantization
 from ...prompts import PromptContract
-from ..cache import passing_cache, reading_cache, remembered
 from ..labels.layout import LabelBatch, picked_states
 from ..labels.tree import LabelTree, totals_of
-from ..last_layer import LastLayer
+from ..reading.cache import passing_cache, reading_cache, remembered
+from ..reading.last_layer import LastLayer
 from .gpipe import GPipe, Work
 from .launch import Launch
 from .links import Links

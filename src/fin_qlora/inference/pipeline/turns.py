@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from ..cache import writing_cache
-from ..faults import check_finite
-from ..writing import Writing
+from ..reading.cache import writing_cache
+from ..reading.faults import check_finite
+from ..reading.writing import Writing
 from .links import Links
 from .micro_batches import cut_rows
 from .stage import Stage

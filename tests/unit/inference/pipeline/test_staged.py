@@ -9,8 +9,8 @@ from transformers import MistralConfig, MistralForCausalLM
 from fin_qlora import tasks
 from fin_qlora.errors import MemoryShortError, UsageError
 from fin_qlora.inference.generation import generate_answers
-from fin_qlora.inference.passes import Passes
 from fin_qlora.inference.pipeline import load_staged, loading
+from fin_qlora.inference.reading.passes import Passes
 from fin_qlora.inference.scoring import label_log_likelihoods
 from fin_qlora.models.base import load_model, load_tokenizer
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ..errors import (
+from ...errors import (
     AdapterMismatchError,
     MemoryShortError,
     MergeDriftError,
@@ -17,14 +17,14 @@ from ..errors import (
     UnknownNameError,
     UsageError,
 )
-from ..files import directory_in_place, sha256_file, write_json, write_text
-from ..models.base import weights_digest
-from ..models.lora import WEIGHTS
-from ..models.stored_lora import stored_tensors
-from .adapter_folder import AdapterFolder, read_adapter
-from .merging_card import card_of, evidence_of
-from .merging_drift import Drift, answers_of, drift_between
-from .merging_layers import Change, changes_of
+from ...files import directory_in_place, sha256_file, write_json, write_text
+from ...models.base import weights_digest
+from ...models.lora import WEIGHTS
+from ...models.stored_lora import stored_tensors
+from ..adapters.folder import AdapterFolder, read_adapter
+from .card import card_of, evidence_of
+from .drift import Drift, answers_of, drift_between
+from .layers import Change, changes_of
 
 if TYPE_CHECKING:
     import torch

@@ -6,22 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AdapterMismatchError, UsageError
-from ..models.base import BaseIdentity, Quantization
-from .adapter_attached import AttachedAdapter, attach_adapter
-from .adapter_folder import Verify, read_adapter
-from .adapter_roster import Roster, Route
+from ...errors import AdapterMismatchError, UsageError
+from ...models.base import BaseIdentity, Quantization
+from ..calibration import Calibration
+from ..generation import Generated
+from ..reading.batches import Progress
 from .asking import Inputs, ask_rows, ask_stream
-from .batches import Progress
-from .calibration import Calibration
-from .generation import Generated
+from .attached import AttachedAdapter, attach_adapter
+from .folder import Verify, read_adapter
 from .prediction import Prediction
+from .roster import Roster, Route
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
-    from ..prompts import PromptContract
+    from ...prompts import PromptContract
 
 
 class Adapter:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import AdapterMismatchError, RemoteCodeError
-from ..evidence import MANIFEST, RECORD, read_record, tasks_by_name, verify_files
-from ..models.base import BaseIdentity, Quantization, locate_base
-from ..models.repository import fetch
-from ..models.stored_lora import CONFIG, read_config
-from ..prompts import PromptContract
+from ...errors import AdapterMismatchError, RemoteCodeError
+from ...evidence import MANIFEST, RECORD, read_record, tasks_by_name, verify_files
+from ...models.base import BaseIdentity, Quantization, locate_base
+from ...models.repository import fetch
+from ...models.stored_lora import CONFIG, read_config
+from ...prompts import PromptContract
 
 #: ``True``: one canary of each task; ``"full"``: all of them, under the base as well.
 Verify = bool | Literal["full"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..errors import DataError, MemoryShortError, NotFiniteError
+from ...errors import DataError, MemoryShortError, NotFiniteError
 
 #: What allocators say that raise no error of their own kind.
 _MEMORY_WORDS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fin_qlora.inference.writing import Writing
+from fin_qlora.inference.reading.writing import Writing
 
 
 def test_each_pass_reads_the_last_tokens_of_the_rows_that_go_on():

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..errors import UnknownNameError
-from ..models.base import Quantization, load_model
+from ...errors import UnknownNameError
+from ...models.base import Quantization, load_model
 from .adapter import Adapter
-from .adapter_attached import attach_adapter
-from .adapter_folder import Verify, read_adapter
-from .adapter_roster import name_of
+from .attached import attach_adapter
+from .folder import Verify, read_adapter
+from .roster import name_of
 
 #: Bits of the base's weights that say which quantisation is meant.
 _BITS: dict[int, Quantization] = {4: "4bit", 8: "8bit"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fin_qlora.inference.last_layer import LastLayer
+from fin_qlora.inference.reading.last_layer import LastLayer
 from fin_qlora.models.base import load_model
 
 IDS = torch.arange(12).view(2, 6)

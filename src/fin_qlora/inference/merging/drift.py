@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..models.base import Quantization, load_model, load_tokenizer
-from ..models.stored_lora import attach
-from .adapter_folder import AdapterFolder
-from .scoring import score_labels
+from ...models.base import Quantization, load_model, load_tokenizer
+from ...models.stored_lora import attach
+from ..adapters.folder import AdapterFolder
+from ..scoring import score_labels
 
 if TYPE_CHECKING:
     import torch

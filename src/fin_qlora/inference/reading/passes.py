@@ -7,8 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from .labels.layout import LabelBatch
-from .labels.tree import LabelTree
+from ..labels.layout import LabelBatch
+from ..labels.tree import LabelTree
 
 
 @runtime_checkable

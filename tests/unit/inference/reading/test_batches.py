@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fin_qlora.errors import MemoryShortError, UsageError
-from fin_qlora.inference.batches import by_length, collected
-from fin_qlora.inference.beginning import shared_beginning
-from fin_qlora.inference.faults import memory_explained
+from fin_qlora.inference.reading.batches import by_length, collected
+from fin_qlora.inference.reading.beginning import shared_beginning
+from fin_qlora.inference.reading.faults import memory_explained
 
 
 def test_the_longest_come_first_and_none_is_left_out():

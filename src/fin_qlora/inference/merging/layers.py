@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AdapterMismatchError
+from ...errors import AdapterMismatchError
 
 if TYPE_CHECKING:
     import torch

@@ -27,8 +27,9 @@ from fin_qlora.errors import (
     UsageError,
 )
 from fin_qlora.evidence import write_manifest
-from fin_qlora.inference import adapter_folder, loading
-from fin_qlora.inference.adapter_folder import read_adapter
+from fin_qlora.inference.adapters import folder as adapter_folder
+from fin_qlora.inference.adapters import loading
+from fin_qlora.inference.adapters.folder import read_adapter
 from fin_qlora.inference.calibration import Calibration
 from fin_qlora.models.lora import WEIGHTS
 
@@ -334,7 +335,7 @@ def test_rows_before_one_that_fails_are_streamed(adapter):
 
 def test_memory_that_ends_half_way_keeps_what_is_done(adapter, monkeypatch):
     from fin_qlora.errors import MemoryShortError
-    from fin_qlora.inference.whole import Whole
+    from fin_qlora.inference.reading.whole import Whole
 
     real = Whole.totals
 

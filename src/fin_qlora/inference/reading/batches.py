@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..errors import UsageError
+from ...errors import UsageError
 from .faults import memory_explained
 
 #: Called after each batch with the number of rows done.

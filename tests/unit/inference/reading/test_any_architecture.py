@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from transformers import Gemma2Config, LlamaConfig, MistralConfig, Phi3Config, RecurrentGemmaConfig
 
-from fin_qlora.inference.any_architecture import takes_masks
+from fin_qlora.inference.reading.any_architecture import takes_masks
 
 
 def longrope() -> Phi3Config:

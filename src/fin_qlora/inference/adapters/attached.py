@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
-from ..models.base import load_tokenizer
-from ..models.stored_lora import attach
-from .adapter_folder import AdapterFolder, Verify
-from .calibration import Calibration
+from ...errors import UsageError
+from ...models.base import load_tokenizer
+from ...models.stored_lora import attach
+from ..calibration import Calibration
 from .canaries import replay_canaries
+from .folder import AdapterFolder, Verify
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ..models.base import Quantization
-    from ..prompts import PromptContract
+    from ...models.base import Quantization
+    from ...prompts import PromptContract
 
 
 @dataclass(frozen=True, kw_only=True)

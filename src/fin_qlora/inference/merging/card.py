@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .. import __version__
-from .adapter_folder import AdapterFolder
-from .merging_drift import Drift
+from ... import __version__
+from ..adapters.folder import AdapterFolder
+from .drift import Drift
 
 
 def evidence_of(

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from .batches import Keep, Progress, by_length, collected
-from .faults import check_finite, numbered
-from .labels.layout import LabelBatch
-from .labels.tree import LabelTree
-from .scoring import MASK_BUDGET, TOKEN_BUDGET
-from .whole import Whole
+from ..labels.layout import LabelBatch
+from ..labels.tree import LabelTree
+from ..reading.batches import Keep, Progress, by_length, collected
+from ..reading.faults import check_finite, numbered
+from ..reading.whole import Whole
+from ..scoring import MASK_BUDGET, TOKEN_BUDGET
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-    from .adapter_attached import AttachedAdapter
+    from .attached import AttachedAdapter
 
 
 @dataclass(frozen=True, kw_only=True)

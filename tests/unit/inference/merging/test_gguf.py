@@ -14,7 +14,7 @@ from fin_qlora.errors import (
     MissingFileError,
     UnknownNameError,
 )
-from fin_qlora.inference.merging_gguf import VARIABLE, find_converter, write_gguf
+from fin_qlora.inference.merging.gguf import VARIABLE, find_converter, write_gguf
 
 #: Stands in for llama.cpp's script: takes its arguments in its way, writes GGUF's first bytes.
 STAND_IN = """\

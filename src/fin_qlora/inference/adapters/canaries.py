@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from ..errors import AdapterMismatchError, UsageError
-from .likelihood import mean_log_likelihood
-from .scoring import score_labels
+from ...errors import AdapterMismatchError, UsageError
+from ..likelihood import mean_log_likelihood
+from ..scoring import score_labels
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
-    from ..prompts import PromptContract
+    from ...prompts import PromptContract
 
 #: Largest difference of a canary's probability that still counts as the same adapter. Another
 #: processor or kernel moves a bfloat16 model's probabilities by less than this.

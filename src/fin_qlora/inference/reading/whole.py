@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from ..labels.layout import LabelBatch, additive, picked_states
+from ..labels.tree import LabelTree, totals_of
 from .any_architecture import takes_masks, takes_positions, totals_apart, written_apart
 from .cache import Remembered, passing_cache, reading_cache, remembered, writing_cache
-from .labels.layout import LabelBatch, additive, picked_states
-from .labels.tree import LabelTree, totals_of
 from .last_layer import LastLayer
 from .padding import chosen_tokens
 from .passes import Passes

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnknownNameError, UsageError
-from .adapter_attached import AttachedAdapter
+from ...errors import UnknownNameError, UsageError
+from .attached import AttachedAdapter
 
 if TYPE_CHECKING:
-    from ..prompts import PromptContract
+    from ...prompts import PromptContract
 
 #: An adapter and the name of its task.
 Route = tuple[AttachedAdapter, str]

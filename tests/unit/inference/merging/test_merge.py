@@ -22,11 +22,11 @@ from fin_qlora.errors import (
     UsageError,
 )
 from fin_qlora.evidence import read_record, write_manifest, write_record
-from fin_qlora.inference import merging
-from fin_qlora.inference.adapter_folder import read_adapter
-from fin_qlora.inference.merging import EVIDENCE, merge_adapter
-from fin_qlora.inference.merging_drift import Answered, drift_between
-from fin_qlora.inference.merging_layers import changes_of
+from fin_qlora.inference.adapters.folder import read_adapter
+from fin_qlora.inference.merging import merge as merging
+from fin_qlora.inference.merging.drift import Answered, drift_between
+from fin_qlora.inference.merging.layers import changes_of
+from fin_qlora.inference.merging.merge import EVIDENCE, merge_adapter
 from fin_qlora.models.base import load_model, weights_digest
 from fin_qlora.models.lora import WEIGHTS, save_weights
 from fin_qlora.models.stored_lora import read_config, stored_tensors

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..errors import EnvironmentFault, MissingDependencyError, MissingFileError, UnknownNameError
+from ...errors import EnvironmentFault, MissingDependencyError, MissingFileError, UnknownNameError
 
 #: Names the converter where it is not on the PATH.
 VARIABLE = "FIN_QLORA_GGUF_CONVERTER"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .calibration import Calibration
-from .probabilities import probabilities
+from ..calibration import Calibration
+from ..probabilities import probabilities
 
 
 @dataclass(frozen=True, kw_only=True)

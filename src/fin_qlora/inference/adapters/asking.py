@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from ..errors import ContractError, FinQloraError, TruncatedAnswerError
-from .adapter_roster import Route
-from .batches import Progress
-from .faults import numbered
-from .generation import generate_answers
+from ...errors import ContractError, FinQloraError, TruncatedAnswerError
+from ..generation import generate_answers
+from ..reading.batches import Progress
+from ..reading.faults import numbered
+from ..scoring import label_log_likelihoods
 from .mixing import Mixture
-from .scoring import label_log_likelihoods
+from .roster import Route
 
 Row = Mapping[str, Any] | str
 Inputs = Iterable[Row] | str

@@ -1,0 +1,1 @@
+"""An adapter on its base: read and checked, asked, joined by others."""

@@ -1,0 +1,1 @@
+"""An adapter put into the weights of its base, and checked there."""

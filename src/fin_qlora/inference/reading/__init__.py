@@ -1,0 +1,1 @@
+"""How rows go through a model: in which batches, behind what was read once, at which places."""
