@@ -31,6 +31,19 @@ def dataset_of(task: Task | None) -> str | None:
     return homepage if _HUB_ID.fullmatch(homepage) else None
 
 
+def own_split(task: Task | None) -> str:
+    """Say how a task's test rows were drawn, where nobody has published which they are."""
+    if task is None or task.synthetic:
+        return ""
+    parts = {form.part for form in task.source.forms if not form.reference}
+    if "test" in parts | set(task.source.hub.parts if task.source.hub else ()):
+        return ""
+    return (
+        f"test rows are a share of {task.split.test:g} drawn by fin-qlora "
+        f"(seed {task.split.seed}), for none were published"
+    )
+
+
 def row_file(manifest: Mapping[str, Any], task: str, *, side: str = "adapter") -> RowFile | None:
     """Return the file that a task's scores can be computed from again; None if not published."""
     name = f"{ROWS}{task}-{side}.parquet"

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..files import write_text
 from ..tasks import Task, get, names
-from .claims import accuracy_interval, dataset_of, may_claim, row_file
+from .claims import accuracy_interval, dataset_of, may_claim, own_split, row_file
 
 #: Where a repository keeps them.
 FOLDER = ".eval_results"
@@ -55,6 +55,7 @@ def eval_results(claim: Claim) -> str:
         if claim.file
         else "per-row results are not published"
     )
+    drawn = own_split(get(claim.task) if claim.task in names() else None)
     entry = EvalResultEntry(
         dataset_id=claim.dataset,
         task_id=claim.task,
@@ -64,7 +65,7 @@ def eval_results(claim: Claim) -> str:
         source_name="Per-row results" if claim.source_url else None,
         notes=(
             f"accuracy; 95 % interval {low:.4f} to {high:.4f}; n={claim.rows}; {claim.how}; "
-            f"{recomputed}"
+            f"{recomputed}" + (f"; {drawn}" if drawn else "")
         ),
     )
     text: str = yaml.safe_dump(

@@ -54,6 +54,12 @@ def test_an_evaluation_leaves_one_that_stock_clients_read(tmp_path):
     )
 
 
+def test_rows_that_nobody_published_as_test_rows_are_told(tmp_path):
+    assert write(tmp_path, task="fiqa_sa")
+    entry = read((tmp_path / ".eval_results" / "fiqa_sa.yaml").read_text("utf-8"))
+    assert entry.notes.endswith("drawn by fin-qlora (seed 0), for none were published")
+
+
 def test_of_both_ways_of_answering_the_one_that_is_claimed_is_named(tmp_path):
     assert write(tmp_path, entry=ENTRY | {"answers": "both"})
     entry = read((tmp_path / ".eval_results" / "tfns.yaml").read_text("utf-8"))
