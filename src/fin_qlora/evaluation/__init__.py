@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ..offline import quiet_environment
+
+quiet_environment()  # before anything below loads the libraries that read it
+
 # public name -> the module that holds it; loaded when first used, so that statistics over
 # saved rows bring no torch
 _PUBLIC = {
@@ -52,9 +56,6 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'fin_qlora.evaluation' has no attribute '{name}'")
-    from ..offline import quiet_environment
-
-    quiet_environment()  # before anything below loads the libraries that read it
     value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
     globals()[name] = value
     return value

@@ -11,7 +11,6 @@ from ..errors import TruncatedAnswerError
 from ..models.memory import cache_memory
 from .reading.batches import Keep, Mine, Progress, by_length, collected
 from .reading.beginning import shared_beginning
-from .reading.whole import passes_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,6 +66,8 @@ def generate_answers(
         MemoryShortError: a batch does not fit; ``keep`` has had those before it.
         NotFiniteError: the model answers NaN.
     """
+    from .reading.whole import passes_of  # brings transformers, which reads HF_ENDPOINT once
+
     passes = passes_of(model)
     room = contract.answer_room(tokenizer)
     stops = contract.stop_tokens(tokenizer, also=_stops_of_the_base(passes))

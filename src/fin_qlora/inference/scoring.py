@@ -13,7 +13,6 @@ from .probabilities import probabilities
 from .reading.batches import Keep, Mine, Progress, by_length, collected
 from .reading.beginning import shared_beginning
 from .reading.faults import check_finite
-from .reading.whole import Whole, passes_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -92,6 +91,8 @@ def label_log_likelihoods(
         MemoryShortError: a batch does not fit; ``keep`` has had those before it.
         NotFiniteError: the model answers NaN.
     """
+    from .reading.whole import Whole, passes_of  # brings transformers, which reads HF_ENDPOINT once
+
     if not contract.labels:
         raise UsageError(
             f"The answers are free (grammar '{contract.grammar}'), so there are no labels to "

@@ -173,10 +173,10 @@ def test_what_is_written_keeps_its_keys_and_values(plan):
 
 
 def test_scoring_takes_what_is_planned(small_base, tokenizer):
-    """The plan knows no tokenizer and counts the kernels of a GPU, so it is near, and above."""
+    """The plan knows no tokenizer, and counts what rows share and the last layer whole: it is above."""
     model = load_model(small_base, quantization="none")
     config = model.config
-    texts = ["The company said its profit rose in the quarter. " * 6] * 16
+    texts = [f"{n} The company said its profit rose in the quarter. " * 6 for n in range(16)]
     lengths = [len(CONTRACT.prompt(tokenizer, text)) for text in texts]
     with LiveBytes(model) as live:
         score_labels(model, tokenizer, CONTRACT, texts, batch_size=16)
@@ -188,7 +188,7 @@ def test_scoring_takes_what_is_planned(small_base, tokenizer):
         longest=max(lengths),
     )
     assert found.rows == 16
-    assert found.peak == pytest.approx(live.peak, rel=0.5)
+    assert live.peak <= found.peak < 2.2 * live.peak
 
 
 def test_without_a_limit_all_rows_go_at_once(plan):

@@ -11,7 +11,6 @@ from ..labels.layout import LabelBatch
 from ..labels.tree import LabelTree
 from ..reading.batches import Keep, Progress, by_length, collected
 from ..reading.faults import check_finite, numbered
-from ..reading.whole import Whole
 from ..scoring import MASK_BUDGET, TOKEN_BUDGET
 
 if TYPE_CHECKING:
@@ -69,6 +68,8 @@ class Mixture:
                 answers[place] = dict(zip(contract.labels, numbers, strict=True))
         model = routes[0][0].model
         longest = max(map(len, prompts)) + max(map(len, known))
+        from ..reading.whole import Whole  # brings transformers, which reads HF_ENDPOINT once
+
         whole = Whole(model)
         if longest > whole.config.max_position_embeddings or not whole.takes_trees(longest=longest):
             return None
@@ -87,6 +88,8 @@ class Mixture:
 
         Arguments and errors are those of ``label_log_likelihoods``.
         """
+        from ..reading.whole import Whole
+
         widths = [len(prompt) for prompt in self.prompts]
         batches = list(
             by_length(
