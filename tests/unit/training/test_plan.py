@@ -173,7 +173,7 @@ def test_what_is_written_keeps_its_keys_and_values(plan):
 
 
 def test_scoring_takes_what_is_planned(small_base, tokenizer):
-    """The plan knows no tokenizer, and counts what rows share and the last layer whole: it is above."""
+    """The plan counts for each row what rows share, and the last layer whole: it is above."""
     model = load_model(small_base, quantization="none")
     config = model.config
     texts = [f"{n} The company said its profit rose in the quarter. " * 6 for n in range(16)]
