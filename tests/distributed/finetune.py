@@ -8,6 +8,7 @@ ours to RANK.error.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -113,6 +114,7 @@ def main(folder: Path, base: Path, runs: dict[str, dict]) -> None:
         except FinQloraError as error:
             rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
             (place / f"{rank}.error").write_text(f"{type(error).__name__}: {error}", "utf-8")
+    gc.collect()  # what still holds a group when it is destroyed may abort the process at its end
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
