@@ -56,9 +56,9 @@ def run(
     Rounds over all rows are repeated until ``seconds`` are over; the fastest counts.
     """
     import torch
-    from inference import made_rows
     from peft import get_peft_model
     from random_base import random_base
+    from training import news_rows
 
     from fin_qlora import tasks
     from fin_qlora.inference.generation import generate_answers
@@ -72,7 +72,7 @@ def run(
     quantization = cast("Quantization", side)
     base = random_base(config, quantization=quantization, device=device, seed=SEED)
     model = get_peft_model(base, adapter)
-    rows = made_rows(tokenizer, 8 if toy else 1024)
+    rows = news_rows(tokenizer, 8 if toy else 1024)
 
     def labels() -> Any:
         return label_log_likelihoods(model, tokenizer, contract, rows, batch_size=BATCH)

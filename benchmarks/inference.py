@@ -60,33 +60,6 @@ RECIPE = "classification/demo-sentiment-tiny-4bit-r4"
 # ------------------------------------------------------------------------------------- the rows
 
 
-def made_rows(tokenizer: Any, count: int) -> list[dict[str, str]]:
-    """Return made-up news as long as Financial PhraseBank's sentences, with their labels."""
-    import itertools
-    import random
-
-    from training import SENTENCES
-
-    from fin_qlora.data.synthetic import sentiment_rows
-
-    drawn = random.Random(SEED)
-    news = sentiment_rows("train", 20 * count, SEED)
-    rows = []
-    for _ in range(count):
-        share = drawn.random()
-        (low, shortest), (high, longest) = next(
-            pair for pair in itertools.pairwise(SENTENCES) if share <= pair[1][0]
-        )
-        wanted = round(shortest + (share - low) / (high - low) * (longest - shortest))
-        first = drawn.choice(news)
-        text = first["text"]
-        while len(tokenizer(text)["input_ids"]) < wanted:
-            text += " " + drawn.choice(news)["text"]
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"][:wanted]
-        rows.append({"text": tokenizer.decode(ids).strip(), "label": first["label"]})
-    return rows
-
-
 def clear_rows(
     model: Any, contract: Any, tokenizer: Any, rows: Sequence[dict[str, str]]
 ) -> list[dict[str, str]]:
@@ -231,7 +204,7 @@ class Question:
 
 def scoring(folder: Path, *, quick: bool, rounds: int) -> list[Row]:
     """Measure the sides of label scoring in turns. Raises RuntimeError where they do not agree."""
-    from training import make_base
+    from training import make_base, news_rows
 
     from fin_qlora import tasks
     from fin_qlora.models.base import load_model, load_tokenizer
@@ -240,7 +213,7 @@ def scoring(folder: Path, *, quick: bool, rounds: int) -> list[Row]:
     tokenizer, model = load_tokenizer(folder), load_model(folder, quantization="none").eval()
     model.generation_config.eos_token_id = None
     contract = tasks.get("fpb").contract()
-    rows = clear_rows(model, contract, tokenizer, made_rows(tokenizer, 32 if quick else 256))
+    rows = clear_rows(model, contract, tokenizer, news_rows(tokenizer, 32 if quick else 256))
     fit_head(model, contract, tokenizer, rows)
     question = Question(model=model, tokenizer=tokenizer, contract=contract, rows=rows)
     sides: dict[str, list[Callable[[], list[str]]]] = {

@@ -79,13 +79,11 @@ def make_base(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def short_rows(tokenizer: Any, count: int) -> list[dict[str, list[int]]]:
-    """Return encoded questions on made-up news as long as Financial PhraseBank's."""
-    from fin_qlora import tasks
+def news_rows(tokenizer: Any, count: int) -> list[dict[str, str]]:
+    """Return labelled made-up news with as many tokens as Financial PhraseBank's sentences."""
     from fin_qlora.data.synthetic import sentiment_rows
 
     drawn = random.Random(SEED)
-    contract = tasks.get("fpb").contract()
     news = sentiment_rows("train", 20 * count, SEED)
     rows = []
     for _ in range(count):
@@ -99,9 +97,19 @@ def short_rows(tokenizer: Any, count: int) -> list[dict[str, list[int]]]:
         while len(tokenizer(text)["input_ids"]) < wanted:
             text += " " + drawn.choice(news)["text"]
         ids = tokenizer(text, add_special_tokens=False)["input_ids"][:wanted]
-        example = contract.encode(tokenizer, tokenizer.decode(ids).strip(), first["label"])
-        rows.append({"input_ids": example.input_ids, "labels": example.labels})
+        rows.append({"text": tokenizer.decode(ids).strip(), "label": first["label"]})
     return rows
+
+
+def short_rows(tokenizer: Any, count: int) -> list[dict[str, list[int]]]:
+    """Return encoded questions on made-up news as long as Financial PhraseBank's."""
+    from fin_qlora import tasks
+
+    contract = tasks.get("fpb").contract()
+    examples = [
+        contract.encode(tokenizer, row["text"], row["label"]) for row in news_rows(tokenizer, count)
+    ]
+    return [{"input_ids": one.input_ids, "labels": one.labels} for one in examples]
 
 
 def long_rows(tokenizer: Any, count: int) -> list[dict[str, list[int]]]:

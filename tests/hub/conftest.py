@@ -364,3 +364,26 @@ def _served(data_dir: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
 def served() -> Callable[..., AbstractContextManager[tuple[subprocess.Popen[str], str]]]:
     """Start a server as a process of its own: `with served(data_dir) as (process, url)`."""
     return _served
+
+
+@pytest.fixture
+def hf(running, tmp_path):
+    """Run the stock command line against the hub; give what it printed."""
+    program = Path(sys.executable).with_name("hf")
+    environment = running.environment(tmp_path)
+    environment["HF_HUB_DISABLE_UPDATE_CHECK"] = "1"  # it would ask the package index
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [program, *arguments],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run

@@ -1,33 +1,8 @@
 """What `hf` of huggingface_hub 2.4 does on models and data sets, beyond upload and download."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture
-def hf(running, tmp_path):
-    program = Path(sys.executable).with_name("hf")
-    environment = running.environment(tmp_path)
-    environment["HF_HUB_DISABLE_UPDATE_CHECK"] = "1"  # it would ask the package index
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [program, *arguments],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
 
 
 @pytest.fixture

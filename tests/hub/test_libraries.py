@@ -1,8 +1,6 @@
 """PEFT, transformers and the `hf` command line work with HF_ENDPOINT and HF_TOKEN alone."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,28 +105,6 @@ def test_a_base_in_the_local_cache_need_not_be_hosted(
     loaded = run_python("-c", LOAD, base_id, adapter_id, "main", env=environment)
     assert loaded.returncode == 0, loaded.stderr
     assert json.loads(loaded.stdout) == trained.logits
-
-
-@pytest.fixture
-def hf(running, tmp_path):
-    program = Path(sys.executable).with_name("hf")
-    environment = running.environment(tmp_path)
-    environment["HF_HUB_DISABLE_UPDATE_CHECK"] = "1"  # it would ask the package index
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [program, *arguments],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
 
 
 def test_hf_command_line(hf, running, new_name, tmp_path) -> None:

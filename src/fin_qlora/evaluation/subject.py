@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AdapterMismatchError, MissingFileError, UsageError
+from ..errors import MissingFileError, UsageError
 from ..evidence import read_record
 from ..files import sha256_file, sha256_json
 from ..inference import load_adapter
@@ -23,6 +23,7 @@ from ..models.repository import fetch
 from ..models.tiny import TINY_ID
 from ..prompts import Form, PromptContract
 from ..tasks import Task, get
+from .trained_prompt import trained_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -98,21 +99,7 @@ class Subject:
         """
         if not self.is_adapter:
             return task.contract(form or "plain")
-        named = self.tasks.get(task.name)
-        for contract in [named] if named is not None else self.tasks.values():
-            if task.contract(contract.form).digest == contract.bare.digest:
-                if form not in (None, contract.form):
-                    raise UsageError(
-                        f"'{self.name}' was trained with prompts in the form '{contract.form}', "
-                        f"not '{form}'.",
-                        fix="Leave out the form.",
-                    )
-                return contract
-        raise AdapterMismatchError(
-            f"'{self.name}' was trained for {', '.join(self.tasks)} with another prompt than task "
-            f"'{task.name}' has.",
-            fix="Evaluate it on its own task.",
-        )
+        return trained_prompt(self.tasks, task, form=form, name=self.name)
 
     def calibration(self, contract: PromptContract) -> Calibration | None:
         """Return what turns the log-likelihoods of that prompt's labels into probabilities."""

@@ -20,7 +20,7 @@ from fin_qlora.errors import (
 )
 from fin_qlora.evidence import write_manifest
 from fin_qlora.inference.adapters import mixing
-from fin_qlora.inference.adapters.asking import ask_rows
+from fin_qlora.inference.adapters.asking import ask_by_route
 from fin_qlora.inference.adapters.attached import attach_adapter
 from fin_qlora.inference.adapters.folder import read_adapter
 from fin_qlora.models.base import load_model
@@ -143,9 +143,9 @@ def test_rows_are_mixed_on_a_quantised_base(folders, quantization):
         model = two[-1].model
     routes = [(two[n % 2], "tfns") for n in range(len(TEXTS))]
     assert mixing.Mixture.of(TEXTS, routes) is not None
-    mixed = ask_rows("score", TEXTS, routes, batch_size=64)
+    mixed = ask_by_route("score", TEXTS, routes, batch_size=64)
     for start in (0, 1):
-        apart = ask_rows("score", TEXTS[start::2], routes[start::2], batch_size=64)
+        apart = ask_by_route("score", TEXTS[start::2], routes[start::2], batch_size=64)
         for found, expected in zip(mixed[start::2], apart, strict=True):
             assert found == pytest.approx(expected, abs=0.25)
             assert max(found, key=found.get) == max(expected, key=expected.get)
@@ -159,7 +159,9 @@ def test_rows_of_dora_are_asked_apart(adapter, monkeypatch):
         for one, task in adapter._routed(rows, None)
     ]
     monkeypatch.setattr(mixing.Mixture, "of", lambda *_: pytest.fail("PEFT cannot mix DoRA"))
-    for found, mixed in zip(ask_rows("score", rows, routes, batch_size=64), expected, strict=True):
+    for found, mixed in zip(
+        ask_by_route("score", rows, routes, batch_size=64), expected, strict=True
+    ):
         assert found == pytest.approx(mixed, abs=0.1)
 
 

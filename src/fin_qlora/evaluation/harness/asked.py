@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ...errors import AdapterMismatchError, MissingFileError, UsageError
+from ...errors import MissingFileError
 from ...evidence import read_record, tasks_by_name
 from ...models.base import load_tokenizer, locate_base
 from ...models.repository import fetch
@@ -14,6 +14,7 @@ from ...models.stored_lora import CONFIG
 from ...models.tiny import TINY_ID
 from ...prompts import Form, PromptContract
 from ...tasks import Task
+from ..trained_prompt import trained_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,20 +39,7 @@ class Asked:
             AdapterMismatchError: it was trained for none that asks the same.
             UsageError: it was trained in another form.
         """
-        named = self.contracts.get(task.name)
-        for contract in [named] if named else self.contracts.values():
-            if task.contract(contract.form).digest == contract.bare.digest:
-                if form not in (None, contract.form):
-                    raise UsageError(
-                        f"'{self.name}' was trained with prompts in the form '{contract.form}'.",
-                        fix="Leave out the form.",
-                    )
-                return contract
-        raise AdapterMismatchError(
-            f"'{self.name}' was trained for {', '.join(self.contracts)}, not with the prompt of "
-            f"task '{task.name}'.",
-            fix="Export its own task.",
-        )
+        return trained_prompt(self.contracts, task, form=form, name=self.name)
 
 
 def asked_of(reference: str, *, revision: str | None = None) -> Asked:

@@ -11,7 +11,7 @@ from ...models.base import BaseIdentity, Quantization
 from ..calibration import Calibration
 from ..generation import Generated
 from ..reading.batches import Progress
-from .asking import Inputs, ask_rows, ask_stream
+from .asking import Inputs, ask_by_route, ask_stream
 from .attached import AttachedAdapter, attach_adapter
 from .folder import Verify, read_adapter
 from .prediction import Prediction
@@ -113,7 +113,7 @@ class Adapter:
         """
         _check_threshold(abstain_below)
         rows = [inputs] if isinstance(inputs, str) else list(inputs)
-        scored = ask_rows(
+        scored = ask_by_route(
             "score", rows, self._routed(rows, task), batch_size=batch_size, progress=progress
         )
         return [
@@ -157,7 +157,7 @@ class Adapter:
         errors are those of ``predict``.
         """
         rows = [inputs] if isinstance(inputs, str) else list(inputs)
-        return ask_rows(
+        return ask_by_route(
             "score", rows, self._routed(rows, task), batch_size=batch_size, progress=progress
         )
 
@@ -175,7 +175,7 @@ class Adapter:
         are those of ``predict``.
         """
         rows = [inputs] if isinstance(inputs, str) else list(inputs)
-        return ask_rows(
+        return ask_by_route(
             "generate", rows, self._routed(rows, task), batch_size=batch_size, progress=progress
         )
 

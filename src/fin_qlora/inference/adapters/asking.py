@@ -30,7 +30,7 @@ _ASK: dict[Wanted, Callable[..., list[Any]]] = {
 _AHEAD = 8
 
 
-def ask_rows(
+def ask_by_route(
     wanted: Wanted,
     rows: Sequence[Row],
     routes: Sequence[Route],
@@ -129,7 +129,7 @@ def ask_stream(
         found: dict[int, Any] = {}
         fault: FinQloraError | None = None
         try:
-            ask_rows(
+            ask_by_route(
                 wanted,
                 window,
                 route(window),

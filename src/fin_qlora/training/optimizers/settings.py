@@ -25,7 +25,7 @@ class OptimizerSettings(SFTConfig):
         zero_one_var_freeze_step: the last step at which 0/1 Adam refreshes its variance; three
             quarters of the run when None.
         zero_one_var_update_scaler: after so many refreshments their interval doubles. The paper's
-            16 is that of pre-training; in a short run of a small adapter losses stay higher by it.
+            16 is that of pre-training, whose runs are far longer.
         zero_one_local_step_scaler: after so many steps with a frozen variance the processes
             average half as often; a third of those steps when None.
         zero_one_local_step_clipper: the most steps between two averages.
