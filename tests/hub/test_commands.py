@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from fin_qlora_hub import __version__, migrations
 from fin_qlora_hub.database import open_database
@@ -150,10 +151,7 @@ def test_killed_in_the_middle_of_a_commit(command, tmp_path, served) -> None:
                 '{"key":"file","value":{"path":"w","content":"'.encode()
                 + b"QUJD" * 500_000
             )
-            for _ in range(200):
-                if list(incoming.iterdir()):
-                    break
-                ask(url, "/healthz")
+            assert wait_until(lambda: list(incoming.iterdir()))
             assert len(list(incoming.iterdir())) == 1
             process.kill()
             process.wait(20)

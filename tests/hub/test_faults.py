@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
+from waiting import wait_until
 
 from fin_qlora_hub import committing
 from fin_qlora_hub.blobs import LocalBlobStore
@@ -71,9 +72,7 @@ def test_downloads_are_written_down_in_time(start_hub, tmp_path, monkeypatch) ->
     with start_hub(tmp_path / "data") as hub:
         hub.api().create_repo("alice/a")
         hub.hub.downloads.count(1)
-        for _ in range(500):
-            if hub.api().model_info("alice/a").downloads:
-                break
+        assert wait_until(lambda: hub.api().model_info("alice/a").downloads)
         assert hub.api().model_info("alice/a").downloads == 1
 
 

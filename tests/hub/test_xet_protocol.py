@@ -8,6 +8,7 @@ import time
 
 import lz4.frame
 import pytest
+from waiting import wait_until
 
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes import xet as routes
@@ -505,11 +506,9 @@ def test_too_many_uploads_at_once_wait_then_come_again(
                 time.sleep(0.2)
                 answer = http.post(f"v1/xorbs/default/{name}", content=body)
                 assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-            for _ in range(50):
-                answer = http.post(f"v1/xorbs/default/{name}", content=body)
-                if answer.status_code == 200:
-                    break
-            assert answer.status_code == 200
+            assert wait_until(
+                lambda: http.post(f"v1/xorbs/default/{name}", content=body).status_code == 200
+            )
         assert not list((hub.hub.settings.xorbs_path / "incoming").iterdir())
 
 
@@ -645,8 +644,5 @@ def test_a_body_that_is_cut_keeps_nothing(xet, maker, repository, running) -> No
                     f"Authorization: {http.headers['Authorization']}\r\n\r\n".encode()
                     + body[:1000]
                 )
-        for _ in range(100):  # the server is still well, and in time forgets
-            if stored_xorbs(running.hub) == before:
-                break
-            http.get("v1/chunks/default/" + "0" * 64)
-    assert stored_xorbs(running.hub) == before
+        assert wait_until(lambda: stored_xorbs(running.hub) == before)
+        assert http.get("v1/chunks/default/" + "0" * 64).status_code == 404  # it is still well
