@@ -52,7 +52,7 @@ COMMIT = [
 XORB = [
     (f"{DISK}:IncomingFile.finish", "after"),
     (f"{DISK}:put_in_place", "after"),
-    ("fin_qlora_hub.routes.xet:keep_xorb", "after"),
+    ("fin_qlora_hub.routes.xet.xorbs:keep_xorb", "after"),
     (SQL, "before"),
     (SQL, "after"),
 ]

@@ -11,7 +11,7 @@ import pytest
 from waiting import wait_until
 
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.routes import xet as routes
+from fin_qlora_hub.routes.xet import shards, xorbs
 from fin_qlora_hub.tables import Xorb
 from fin_qlora_hub.xet import access, signing
 from fin_qlora_hub.xet.hashes import from_text
@@ -140,7 +140,7 @@ def test_older_ways_in(xet, maker, repository, running, version) -> None:
 
 
 def test_a_shard_with_progress(xet, maker, repository, running, monkeypatch) -> None:
-    monkeypatch.setattr(routes, "FRAME_SECONDS", 0.01)
+    monkeypatch.setattr(shards, "FRAME_SECONDS", 0.01)
     waited = []
 
     def slowly(*arguments, **named):
@@ -591,7 +591,7 @@ def test_a_xorb_that_was_collected_just_now_is_asked_for(
     xet, maker, repository, monkeypatch
 ) -> None:
     name, body = maker.xorb(some_bytes(seed=33))
-    monkeypatch.setattr(routes, "_is_owned", lambda *_: True)  # it was, a moment ago
+    monkeypatch.setattr(xorbs, "_is_owned", lambda *_: True)  # it was, a moment ago
     with xet(repository) as http:
         grant = http.post(f"v1/xorb-grants/default/{name}", json={"length": len(body)})
     assert grant.status_code == 201

@@ -49,6 +49,12 @@ async def take_telemetry() -> Response:
     return Response(status_code=204)
 
 
+@router.post("/v1/telemetry")
+async def ignore_transfer_telemetry() -> JSONResponse:
+    """Accept and forget what clients tell about themselves."""
+    return JSONResponse({})
+
+
 @router.get("/healthz")
 async def show_health() -> JSONResponse:
     """Say that the process answers."""
