@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..exits import run_guarded
 from ..offline import quiet_environment
 from . import (
+    calibrate,
     data,
     demo,
     doctor,
@@ -64,7 +65,7 @@ app = typer.Typer(
     },
 )
 for _module in (
-    *(demo, data, plan, train, evaluate, results, predict, merge),
+    *(demo, data, plan, train, evaluate, results, calibrate, predict, merge),
     *(push, pull, verify, recipes, tasks, doctor),
 ):
     _module.register(app)

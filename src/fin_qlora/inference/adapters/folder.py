@@ -13,6 +13,7 @@ from ...evidence import MANIFEST, RECORD, read_record, tasks_by_name, verify_fil
 from ...models.base import BaseIdentity, Quantization, locate_base
 from ...models.repository import fetch
 from ...models.stored_lora import CONFIG, read_config
+from ...models.tiny import TINY_ID
 from ...prompts import PromptContract
 
 #: ``True``: one canary of each task; ``"full"``: all of them, under the base as well.
@@ -84,6 +85,11 @@ def read_adapter(
         RemoteCodeError: base or adapter name code of their own.
     """
     name = str(reference)
+    if name == TINY_ID:
+        raise AdapterMismatchError(
+            f"'{name}' is a base model and no adapter.",
+            fix="Name an adapter that was trained on it.",
+        )
     folder, commit = fetch(name, revision=revision, needs=CONFIG)
     config = read_config(folder)
     refuse_remote_code(folder, name=name)

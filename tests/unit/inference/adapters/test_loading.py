@@ -437,3 +437,8 @@ def test_it_works_offline_from_a_warm_cache(folder, small_base, tmp_path, dials)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [COMMIT, COMMIT, "tfns", "again/tfns"]
     assert dials.attempts() == []
+
+
+def test_the_embedded_base_is_told_to_be_no_adapter():
+    with pytest.raises(AdapterMismatchError, match="is a base model and no adapter"):
+        read_adapter("fin-qlora/tiny-llama")
