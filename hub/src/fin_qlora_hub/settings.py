@@ -1,9 +1,11 @@
 """What can be set about a server: by argument, by FIN_QLORA_HUB_* variables, or by default."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 
@@ -32,6 +34,15 @@ class Settings(BaseSettings):
     max_operations: int = Field(default=25_000, gt=0)
     lfs_part_bytes: int = Field(default=1024 * MIB, gt=0)
     max_uploads: int = Field(default=32, gt=0)
+    outgoing_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="Networks that are not public and to which the hub may send requests.",
+    )
+
+    @field_validator("outgoing_networks", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
     @field_validator("database_url")
     @classmethod

@@ -1,0 +1,224 @@
+"""Requests that the hub itself sends: to addresses that were checked, and no others.
+
+Whoever can make the hub send requests must not reach what only the hub's machine can reach. So a
+name is resolved once, every address that it has is checked, and the connection goes to one of those
+addresses: a name that says something else a moment later changes nothing. No redirect is followed,
+no proxy is used, and neither a long nor a slow answer keeps the hub.
+"""
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from urllib.parse import urlsplit
+
+from fin_qlora_hub.errors import BadRequestError, OperationalError
+
+SECONDS = 10.0
+MAX_BYTES = 1024 * 1024
+MAX_URL = 2048
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_PORTS = {"http": 80, "https": 443}
+# Not public, though Python's `is_global` says so: ways to IPv4 machines, and the old private ones.
+_NOT_PUBLIC = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "2002::/16", "fec0::/10")))
+
+
+class OutgoingError(OperationalError):
+    """Another server could not be asked, or its answer is no use."""
+
+
+class ForbiddenAddressError(BadRequestError):
+    """An address that the hub must not send requests to."""
+
+
+@cache
+def _trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()  # also of the authorities in SSL_CERT_FILE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What another server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """Sends requests to public addresses, and to those of `networks`, which an administrator names.
+
+    Only in those networks may an address begin with `http://`.
+    """
+
+    networks: Sequence[Network] = ()
+    tls: ssl.SSLContext = field(default_factory=_trusting, repr=False)
+
+    def check(self, url: str) -> None:
+        """Refuse an address that may never be asked, whatever its name says at the moment."""
+        scheme, host, _port, _target = _parts(url)
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            if scheme == "http" and not self.networks:
+                raise ForbiddenAddressError(
+                    f"{url!r} is not protected on the way: use https://."
+                ) from None
+        else:
+            self._require(address, scheme)
+
+    def send(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = SECONDS,
+        max_bytes: int = MAX_BYTES,
+    ) -> Answer:
+        """Send one request; all of it, once the name is looked up, ends within `seconds`.
+
+        Raises ForbiddenAddressError or OutgoingError; any status of the other server is an answer.
+        """
+        self.check(url)
+        scheme, host, port, target = _parts(url)
+        end = time.monotonic() + seconds
+        connection: _Plain
+        if scheme == "https":
+            connection = _Tls(self, host, port, end=end, context=self.tls)
+        else:
+            connection = _Plain(self, host, port, end=end)
+        # The one clock that a server cannot reset by sending a byte now and then.
+        timer = threading.Timer(seconds, _break_off, (connection,))
+        timer.daemon = True
+        timer.start()
+        try:
+            connection.request(method, target, body=body, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            read = answer.read(max_bytes + 1)
+            if len(read) > max_bytes:
+                raise OutgoingError(f"{host} answered with more than {max_bytes:,} bytes.")
+            if time.monotonic() >= end:
+                raise TimeoutError("too slow")
+            if answer.length:
+                raise http.client.IncompleteRead(read, answer.length)
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, found, read)
+        except (OSError, http.client.HTTPException, UnicodeError, ValueError) as error:
+            reason = "it took too long" if time.monotonic() >= end else _reason(error)
+            raise OutgoingError(f"{host} could not be asked: {reason}.") from error
+        finally:
+            timer.cancel()
+            connection.close()
+
+    def connect(self, host: str, port: int, *, scheme: str, end: float) -> socket.socket:
+        """Open a connection to an address of a host, after a look at all that it has."""
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for *_, place in found:
+            self._require(ipaddress.ip_address(str(place[0]).partition("%")[0]), scheme)
+        failure: OSError = OSError("it has no address")
+        for family, kind, protocol, _, place in found:
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            opened = socket.socket(family, kind, protocol)
+            try:
+                opened.settimeout(left)
+                opened.connect(place)
+            except OSError as error:
+                opened.close()
+                failure = error
+            else:
+                return opened
+        raise failure
+
+    def _require(self, address: Address, scheme: str) -> None:
+        inner = getattr(address, "ipv4_mapped", None) or address
+        if any(inner.version == network.version and inner in network for network in self.networks):
+            return
+        if scheme != "https":
+            raise ForbiddenAddressError(
+                "Addresses that begin with http:// are asked only in the networks of "
+                "FIN_QLORA_HUB_OUTGOING_NETWORKS: use https://."
+            )
+        closed = inner.version == 6 and any(inner in known for known in _NOT_PUBLIC)
+        if closed or inner.is_multicast or inner.is_reserved or not inner.is_global:
+            raise ForbiddenAddressError(
+                f"{address} is no public address: the hub sends nothing there unless an "
+                "administrator names its network in FIN_QLORA_HUB_OUTGOING_NETWORKS."
+            )
+
+
+class _Plain(http.client.HTTPConnection):
+    scheme = "http"
+
+    def __init__(self, guard: Outgoing, host: str, port: int, *, end: float) -> None:
+        super().__init__(host, port)
+        self._guard, self._end = guard, end
+        self.opened: socket.socket | None = None  # also once `sock` is handed to the answer
+
+    def connect(self) -> None:
+        self.sock = self._guard.connect(self.host, self.port, scheme=self.scheme, end=self._end)
+        self.opened = self.sock
+
+
+class _Tls(_Plain):
+    scheme = "https"
+    default_port = 443
+
+    def __init__(
+        self, guard: Outgoing, host: str, port: int, *, end: float, context: ssl.SSLContext
+    ) -> None:
+        super().__init__(guard, host, port, end=end)
+        self._context = context
+
+    def connect(self) -> None:
+        super().connect()
+        secured = self._context.wrap_socket(
+            self.sock, server_hostname=self.host, do_handshake_on_connect=False
+        )
+        self.sock = self.opened = secured
+        secured.do_handshake()
+
+
+def _parts(url: str) -> tuple[str, str, int, str]:
+    """Return scheme, host, port and what stands behind them; raises ForbiddenAddressError."""
+    wrong = ForbiddenAddressError(
+        "An address must be written as https://host/path, in plain characters, without a user, "
+        f"a password or '#', and with at most {MAX_URL:,} characters."
+    )
+    if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or set(url) & set(" \\"):
+        raise wrong
+    try:
+        split = urlsplit(url)
+        port = split.port
+    except ValueError:
+        raise wrong from None
+    host = split.hostname or ""
+    if split.scheme not in _PORTS or not host or "@" in split.netloc or "#" in url or port == 0:
+        raise wrong
+    target = (split.path or "/") + (f"?{split.query}" if split.query else "")
+    return split.scheme, host, port or _PORTS[split.scheme], target
+
+
+def _break_off(connection: _Plain) -> None:
+    if connection.opened is not None:
+        with suppress(OSError):
+            # Not `SSLSocket.shutdown`, which must not run beside a reading.
+            socket.socket.shutdown(connection.opened, socket.SHUT_RDWR)
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.rstrip(".")
