@@ -127,7 +127,11 @@ def running_hub(
         listener.bind(("127.0.0.1", 0))
         tokens = tokens or _add_people(hub)
         listening = threading.Event()
-        server = Server(create_app(hub), on_listening=listening.set)
+        server = Server(
+            create_app(hub),
+            on_listening=listening.set,
+            trusted_proxies=settings.trusted_proxies,
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -16,14 +16,18 @@ from fin_qlora_hub.database import open_database, place_of
 from fin_qlora_hub.errors import AddressError
 from fin_qlora_hub.hub import Hub, keep_private, open_hub
 from fin_qlora_hub.locking import lock_data_dir
+from fin_qlora_hub.routes.connections import Connection
 from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
 
 GRACE_SECONDS = 10
 _logger = logging.getLogger("fin_qlora_hub")
 # Whoever reads the log must not be able to use an address that was signed for somebody, nor learn
-# which chunks somebody has.
-_SECRETS = re.compile(r"(?<=[?&])((?:grant|part)=)[^&]*|(/xet/.*/chunks/[^/]*/).*")
+# which chunks somebody has. Names of parameters are matched wherever one of these stands in them.
+_SECRET_NAMES = "grant|part|token|secret|sig|credential|code|key|password|state"
+_SECRETS = re.compile(
+    rf"([?&][^=&]*(?:{_SECRET_NAMES})[^=&]*=)[^&\s]*|(/xet/.*/chunks/[^/]*/).*", re.IGNORECASE
+)
 
 
 class WithoutSecrets(logging.Filter):
@@ -42,14 +46,20 @@ class WithoutSecrets(logging.Filter):
 class Server(uvicorn.Server):
     """A uvicorn server that says when it listens and takes a signal as a wish, not a death."""
 
-    def __init__(self, app: ASGIApp, *, on_listening: Callable[[], None]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, on_listening: Callable[[], None], trusted_proxies: str = ""
+    ) -> None:
         config = uvicorn.Config(
             app,
             server_header=False,
             log_config=None,
             lifespan="off",
-            http="httptools",
+            http=Connection,
+            ws="none",
             loop="uvloop",
+            # Left to itself, it believes whatever any program on this machine says of a client.
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=trusted_proxies,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         super().__init__(config)
@@ -94,7 +104,11 @@ def serve(settings: Settings, *, host: str, port: int, on_listening: Callable[[s
                 _logger.warning("removed %d files of interrupted uploads", swept)
         if settings.database_url is not None:
             lock.let_others_in()
-        server = Server(create_app(hub), on_listening=lambda: on_listening(_url(listener)))
+        server = Server(
+            create_app(hub),
+            on_listening=lambda: on_listening(_url(listener)),
+            trusted_proxies=settings.trusted_proxies,
+        )
         server.run(sockets=[listener])
 
 

@@ -1,13 +1,15 @@
 """What can be set about a server: by argument, by FIN_QLORA_HUB_* variables, or by default."""
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
+PUBLIC_HUBS = ("huggingface.co", "hf.co")
 
 
 class Settings(BaseSettings):
@@ -25,6 +27,10 @@ class Settings(BaseSettings):
         default=None,
         pattern=r"^https?://[^\s?#]+$",
         description="Base URL that clients use; needed behind a proxy, may hold a path prefix.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks, with commas, whose X-Forwarded-* headers are believed.",
     )
     anonymous_read: bool = False
     max_file_bytes: int = Field(default=64 * 1024 * MIB, gt=0)
@@ -50,6 +56,22 @@ class Settings(BaseSettings):
         schemes = ("postgresql://", "postgres://", "postgresql+psycopg://")
         if value is not None and not value.get_secret_value().startswith(schemes):
             raise ValueError("it must begin with postgresql://")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_no_public_hub(cls, value: str | None) -> str | None:
+        host = urlsplit(value or "").hostname or ""
+        if host in PUBLIC_HUBS or host.endswith(tuple(f".{hub}" for hub in PUBLIC_HUBS)):
+            # Clients take their token along to these, wherever they are sent there from.
+            raise ValueError(f"{host} is the public hub, which would get your users' tokens")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        for part in filter(None, value.split(",")):
+            ip_network(part.strip())
         return value
 
     @property
