@@ -28,6 +28,7 @@ from fin_qlora_hub.xet import hashes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 from throwaway_postgresql import PostgreSQL
+from throwaway_s3 import Moto, Swift, ThrowawayS3, missing
 
 _NUMBERS = count()
 # Where the metadata is in tests that do not choose: `sqlite` or `postgresql`.
@@ -65,6 +66,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def postgresql() -> Iterator[PostgreSQL]:
     """A PostgreSQL server that only the tests use."""
     server = PostgreSQL()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[ThrowawayS3]:
+    """An S3 server that only the tests use; it believes every signature."""
+    yield from _s3(Moto)
+
+
+@pytest.fixture(scope="session")
+def swift() -> Iterator[ThrowawayS3]:
+    """An S3 server that only the tests use; it checks signatures and when they end."""
+    yield from _s3(Swift)
+
+
+def _s3(kind: type[ThrowawayS3]) -> Iterator[ThrowawayS3]:
+    absent = missing(kind.name)
+    if absent:
+        pytest.skip(absent)
+    server = kind()
     yield server
     server.remove()
 
