@@ -16,7 +16,7 @@ from fin_qlora_hub.errors import (
     NotAuthenticatedError,
     NotFoundError,
 )
-from fin_qlora_hub.identity import Caller, find_namespace, role_in
+from fin_qlora_hub.identity import Caller, role_in, role_under
 from fin_qlora_hub.tables import (
     Collection,
     CollectionItem,
@@ -73,8 +73,7 @@ def create_collection(
 ) -> Collection:
     """Make an empty collection; raises CollectionExistsError where the title is taken."""
     caller = signed_in(caller)
-    namespace = find_namespace(session, owner)
-    role = None if namespace is None else role_in(session, caller, namespace)
+    namespace, role = role_under(session, caller, owner)
     if namespace is None or role is None or not role.writes:
         raise ForbiddenError(
             f"You don't have the rights to create a collection under the namespace "

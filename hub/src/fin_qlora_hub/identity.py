@@ -33,6 +33,8 @@ _BY_LOOKUP = (
     .join_from(Token.__table__, Namespace.__table__, _users.id == _tokens.user_id)
     .where(_tokens.lookup == bindparam("lookup"))
 )
+# Nobody has a role in it.
+_NOWHERE = Namespace(id=-1)
 
 
 class Role(StrEnum):
@@ -195,6 +197,18 @@ def role_in(session: Session, caller: Caller, namespace: Namespace) -> Role | No
             return None
         role = Role(membership.role)
     return role if caller.token_role.writes else Role.READ
+
+
+def role_under(
+    session: Session, caller: Caller, name: str
+) -> tuple[Namespace, Role] | tuple[None, None]:
+    """Return a namespace in which the caller has a role, and that.
+
+    One that is not there costs the same questions as one that is not theirs.
+    """
+    namespace = find_namespace(session, name)
+    role = role_in(session, caller, _NOWHERE if namespace is None else namespace)
+    return (None, None) if namespace is None or role is None else (namespace, role)
 
 
 def find_namespace(session: Session, name: str) -> Namespace | None:

@@ -15,7 +15,7 @@ from fin_qlora_hub.errors import (
     ForbiddenError,
     NotFoundError,
 )
-from fin_qlora_hub.identity import Caller, Role, find_namespace, role_in
+from fin_qlora_hub.identity import Caller, Role, role_in, role_under
 from fin_qlora_hub.names import check_repository_name
 from fin_qlora_hub.references import Revision, look_up
 from fin_qlora_hub.storage import Storage
@@ -85,8 +85,7 @@ def claim(
 ) -> Repository:
     """Take a name for a repository that is to have a history."""
     caller = signed_in(caller)
-    namespace = find_namespace(session, wanted.namespace)
-    role = None if namespace is None else role_in(session, caller, namespace)
+    namespace, role = role_under(session, caller, wanted.namespace)
     if namespace is None or role is None or not role.writes:
         # One answer for what is not there and what is not theirs.
         raise ForbiddenError(
@@ -145,8 +144,8 @@ def list_owned(
     Those after a number, by their numbers, at most `limit`; only for those with a role there.
     """
     caller = signed_in(caller)
-    owner = find_namespace(session, namespace or caller.name)
-    if owner is None or role_in(session, caller, owner) is None:
+    owner, _ = role_under(session, caller, namespace or caller.name)
+    if owner is None:
         raise NotFoundError("There is no such organization.")
     stored = (
         select(func.coalesce(func.sum(StoredFile.size), 0))
@@ -174,8 +173,7 @@ def move(
     """Give a repository another name; the old one leads to it until somebody takes it."""
     caller = signed_in(caller)
     repository = open_writable(session, source, caller)
-    namespace = find_namespace(session, target.namespace)
-    role = None if namespace is None else role_in(session, caller, namespace)
+    namespace, role = role_under(session, caller, target.namespace)
     if namespace is None or role is None or not role.writes:
         raise ForbiddenError(
             f"You don't have the rights to move a {target.kind} to the namespace "

@@ -19,7 +19,7 @@ from fin_qlora_hub.errors import (
     RepositoryNotFoundError,
     UnhostedRepositoryError,
 )
-from fin_qlora_hub.identity import Caller, find_namespace, role_in
+from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.tables import FormerName, Membership, Namespace, Repository
 
 _MISSING = "Repository not found"
@@ -91,6 +91,39 @@ _BY_NAME = (
         _repositories.name_key == bindparam("name"),
     )
 )
+_former = FormerName.__table__.c
+_Owner, _There = Namespace.__table__.alias(), Membership.__table__.alias()
+# A namespace, the caller's role in it, and where a repository went that had the name before.
+_FORMER = (
+    select(
+        *(_namespaces.id, _memberships.role, _Owner.c.name, _repositories.name),
+        *(_repositories.private, _Owner.c.id, _There.c.role),
+    )
+    .select_from(
+        Namespace.__table__.outerjoin(
+            Membership.__table__,
+            and_(
+                _memberships.organization_id == _namespaces.id,
+                _memberships.user_id == bindparam("user"),
+            ),
+        )
+        .outerjoin(
+            FormerName.__table__,
+            and_(
+                _former.namespace_id == _namespaces.id,
+                _former.kind == bindparam("kind"),
+                _former.name_key == bindparam("name"),
+            ),
+        )
+        .outerjoin(Repository.__table__, _repositories.id == _former.repository_id)
+        .outerjoin(_Owner, _Owner.c.id == _repositories.namespace_id)
+        .outerjoin(
+            _There,
+            and_(_There.c.organization_id == _Owner.c.id, _There.c.user_id == bindparam("user")),
+        )
+    )
+    .where(_namespaces.name_key == bindparam("namespace"))
+)
 
 
 def see(session: Session, wanted: RepositoryName, caller: Caller | None) -> Seen:
@@ -112,13 +145,12 @@ def see(session: Session, wanted: RepositoryName, caller: Caller | None) -> Seen
         )
         .first()
     )
-    if row is None:
-        raise _absent(session, wanted, caller)
-    *columns, namespace_id, role = row
-    seen = as_seen(columns)
-    if seen.private and namespace_id != user and role is None:
-        raise _hidden(caller)
-    return seen
+    if row is not None:
+        *columns, namespace_id, role = row
+        seen = as_seen(columns)
+        if not seen.private or namespace_id == user or role is not None:
+            return seen
+    raise _absent(session, wanted, caller, user=user)
 
 
 def as_seen(columns: Any) -> Seen:
@@ -132,18 +164,23 @@ def open_readable(session: Session, wanted: RepositoryName, caller: Caller | Non
     return session.get_one(Repository, see(session, wanted, caller).id)
 
 
-def _absent(session: Session, wanted: RepositoryName, caller: Caller | None) -> Exception:
-    namespace = find_namespace(session, wanted.namespace)
-    if namespace is None:
+def _absent(
+    session: Session, wanted: RepositoryName, caller: Caller | None, *, user: int
+) -> Exception:
+    """Return the refusal; what is private costs the same one statement as what is not there."""
+    values = {
+        "namespace": wanted.namespace.lower(),
+        "kind": wanted.kind,
+        "name": wanted.name.lower(),
+        "user": user,
+    }
+    row = session.connection().execute(_FORMER, values).first()
+    if row is None:
         return _hidden(caller)
-    former = session.get(FormerName, (wanted.kind, namespace.id, wanted.name.lower()))
-    if former is not None:
-        moved = session.get_one(Repository, former.repository_id)
-        if not moved.private or (
-            caller is not None and role_in(session, caller, moved.namespace) is not None
-        ):
-            return RepositoryMovedError(f"{moved.namespace.name}/{moved.name}")
-    if caller is None or role_in(session, caller, namespace) is None:
+    namespace_id, role, moved_to, name, private, owner_id, role_there = row
+    if moved_to is not None and (not private or owner_id == user or role_there is not None):
+        return RepositoryMovedError(f"{moved_to}/{name}")
+    if namespace_id != user and role is None:
         return _hidden(caller)
     return RepositoryNotFoundError(_MISSING)
 

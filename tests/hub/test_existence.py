@@ -1,0 +1,222 @@
+"""Nobody can tell a private repository from one that is not there, whatever route they ask.
+
+Every route of the application is asked, so that a new one cannot be forgotten: one that takes a
+body needs an entry in BODIES, one that names no repository in NO_REPOSITORY.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+from sqlalchemy import event
+
+from fin_qlora_hub.app import build_routes
+
+# What else stands in an address.
+VALUES = {
+    "kinds": "models",
+    "revision": "main",
+    "branch": "main",
+    "tag": "main",
+    "path": "w.safetensors",
+    "folder": "d",
+    "num": "1",
+    "key": "0" * 24,
+    "status": "pending",
+    "number": "0" * 24,
+}
+OID = "0" * 64
+# Bodies by the end of the address; `{}` is the repository that is asked about.
+BODIES: dict[str, object] = {
+    "/api/repos/create": {"name": "{}"},
+    "/api/repos/delete": {"name": "{}"},
+    "/api/repos/move": {"fromRepo": "{}", "toRepo": "CALLER/x", "type": "model"},
+    "/api/repos/move to it": {"fromRepo": "CALLER/own", "toRepo": "{}", "type": "model"},
+    "/duplicate": {"repository": "CALLER/x"},
+    "/duplicate to it": {"repository": "{}"},
+    "/settings": {"visibility": "public"},
+    "/preupload/{revision}": {"files": [{"path": "a", "size": 1}]},
+    "/commit/{revision}": '{"key":"header","value":{"summary":"s"}}\n',
+    "/lfs/objects/batch": {"operation": "upload", "objects": [{"oid": OID, "size": 1}]},
+    "/lfs/objects/verify": {"oid": OID, "size": 1},
+    "/lfs-files/batch": {"deletions": {"sha": [OID], "rewriteHistory": True}},
+    "/lfs-files/duplicate": {"target": {"name": "CALLER/own"}, "files": [{"sha256": OID}]},
+    "/lfs-files/duplicate to it": {"target": {"name": "{}"}, "files": [{"sha256": OID}]},
+    "/paths-info/{revision}": {"paths": ["w.safetensors"]},
+    "/branch/{branch}": {},
+    "/tag/{revision}": {"tag": "t"},
+    "/user-access-request/handle": {"user": "bob", "status": "accepted"},
+    "/user-access-request/grant": {"user": "bob"},
+    "/discussions": {"title": "a title", "description": "d", "pullRequest": False},
+    "/comment": {"comment": "c"},
+    "/title": {"title": "another title"},
+    "/status": {"status": "closed"},
+    "/edit": {"content": "c"},
+}
+# Those that name no repository; what they list is compared below.
+NO_REPOSITORY = re.compile(
+    r"/api/whoami-v2|/api/agent-harnesses|/api/telemetry/.*|/v1/telemetry|/api/validate-yaml"
+    r"|/healthz|/lfs/.*|/xet/.*|/api/\{kinds\}|/api/(organizations/\{namespace\}/)?settings/.*"
+    r"|/api/collections.*|/api/\{kinds\}/\{name\}(/\{endpoint\}/\{rest\})?"
+    r"|/\{name\}/resolve/\{revision\}/\{path\}"
+)
+REFUSALS = ("RepoNotFound", "GatedRepo", "EntryNotFound", "Forbidden")
+NUMBERS = count()
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    waiting = list(build_routes().routes)
+    while waiting:
+        route = waiting.pop(0)
+        if hasattr(route, "original_router"):
+            waiting += route.original_router.routes
+        else:
+            yield from ((method, route.path_format) for method in sorted(route.methods))
+
+
+def asked() -> Iterator[tuple[str, str, object]]:
+    for method, path in routes():
+        fitting = {end: end.removesuffix(" to it") for end in BODIES}
+        fitting = {end: plain for end, plain in fitting.items() if path.endswith(plain)}
+        longest = max(map(len, fitting.values()), default=0)
+        ends = [end for end, plain in fitting.items() if len(plain) == longest]
+        bodies = [BODIES[end] for end in ends if method not in ("GET", "HEAD")]
+        if not NO_REPOSITORY.fullmatch(path):
+            for body in bodies or [None]:
+                yield method, path, body
+
+
+ASKED = list(asked())
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["closed", "open"])
+def hub(request, tmp_path_factory, open_a_hub):
+    folder = tmp_path_factory.mktemp("existence") / "data"
+    with open_a_hub(folder, anonymous_read=request.param) as hub:
+        for caller in ("alice", "carol"):
+            hub.api(caller).create_repo(f"{caller}/own")
+        for kind in ("model", "dataset"):
+            hub.api().create_repo("desk/secret", repo_type=kind)
+            hub.api().create_repo("desk/former", repo_type=kind)
+            hub.api().move_repo("desk/former", "alice/latter", repo_type=kind)
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def clients(hub):
+    with (
+        hub.http("carol") as carol,
+        hub.http("anonymous") as anonymous,
+        hub.http("alice") as alice,
+    ):
+        yield {"carol": carol, "anonymous": anonymous, "alice": alice}
+
+
+@pytest.fixture
+def statements(hub):
+    """What was asked of the database: a difference would be one of time, too."""
+    found: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest) -> None:
+        found.append(statement)
+
+    engine = hub.hub.database._reading
+    event.listen(engine, "before_cursor_execute", note)
+    yield found
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def ask(
+    clients, caller: str, method: str, path: str, body: object, *, name: str
+) -> tuple[object, ...]:
+    """Return the answer with the name that was asked for taken out."""
+    namespace, plain = name.split("/")
+    address = path.format_map({**VALUES, "namespace": namespace, "name": plain})
+    content, headers = b"", {}
+    if body is not None:
+        text = body if isinstance(body, str) else json.dumps(body).replace("{}", name, 1)
+        text = text.replace("CALLER", caller)
+        content, headers = text.encode(), {"Content-Type": "application/json"}
+        if body == {}:
+            content = b"{}"
+    answer = clients[caller].request(method, address, content=content, headers=headers)
+    kept = {k: v for k, v in answer.headers.items() if k not in ("date", "x-request-id")}
+    shown = json.dumps([kept, answer.text])
+    for part in (name, plain, repr(namespace)):
+        shown = shown.replace(part, "{}")
+    return answer.status_code, kept.get("x-error-code"), shown
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"), ASKED, ids=[f"{m} {p} {b}"[:90] for m, p, b in ASKED]
+)
+def test_private_is_as_good_as_missing(clients, hub, statements, method, path, body) -> None:
+    names = ("desk/absent", "desk/secret", "desk/former", "dusk/secret")
+    for caller in ("carol", "anonymous"):
+        ask(clients, caller, method, path, body, name=names[0])  # the token is known from now on
+        answers, costs = [], []
+        for name in names:
+            statements.clear()
+            answers.append(ask(clients, caller, method, path, body, name=name))
+            costs.append(list(statements))
+        assert answers[0][0] in (401, 403, 404), answers[0]
+        assert answers[0][1] in REFUSALS, f"does {path} need an entry in BODIES? {answers[0]}"
+        assert answers == [answers[0]] * 4
+        assert costs == [costs[0]] * 4
+    fresh = f"alice/fresh{next(NUMBERS)}"  # the question was one that could have been answered
+    hub.api().create_repo(fresh, repo_type="dataset" if "/datasets/" in path else "model")
+    status, code, _ = ask(clients, "alice", method, path, body, name=fresh)
+    assert code not in ("RepoNotFound", "EndpointNotFound", "GatedRepo"), (status, code)
+    assert status < 500
+
+
+def test_no_route_is_left_out() -> None:
+    names = {path for _, path in routes() if "{namespace}" in path and "{name}" in path}
+    assert names <= {path for _, path, _ in ASKED}
+    assert len(names) > 40
+
+
+LISTS = sorted({path for method, path in routes() if method == "GET"} - {p for _, p, _ in ASKED})
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_no_list_tells_of_what_is_private(clients, hub, path) -> None:
+    """Nothing that a stranger can read changes when something private is made."""
+    name = f"desk/listed{next(NUMBERS)}"
+    word = name.partition("/")[2]
+    queries = ["", f"?search={word}", "?author=desk", f"?owner=desk&item=models/{name}"]
+    queries += [f"?item=models/{name}&q={word}"]
+
+    def seen() -> list[object]:
+        found = []
+        for kinds in ("models", "datasets"):
+            values = {**VALUES, "kinds": kinds, "namespace": "desk", "name": word}
+            values |= {"endpoint": "tree", "rest": "main", "place": "default", "user": "desk"}
+            address = path.format_map(_Any(values))
+            for caller in ("carol", "anonymous"):
+                for query in queries:
+                    answer = clients[caller].get(address + query)
+                    found.append((answer.status_code, answer.text, answer.headers.get("link")))
+        return found
+
+    before = seen()
+    for kind in ("model", "dataset"):
+        hub.api().create_repo(name, repo_type=kind)
+        hub.api().upload_file(
+            path_or_fileobj=b"---\ntags: [x]\n---\n",
+            path_in_repo="README.md",
+            repo_id=name,
+            repo_type=kind,
+        )
+    shelf = hub.api().create_collection(word, namespace="desk", private=True)
+    hub.api().add_collection_item(shelf.slug, name, "model")
+    assert seen() == before
+
+
+class _Any(dict[str, str]):
+    """Fills in something for parts of an address that nobody has thought of."""
+
+    def __missing__(self, key: str) -> str:
+        return "0" * 64
