@@ -36,6 +36,7 @@ DATABASE = os.environ.get("FIN_QLORA_HUB_TEST_DATABASE", "sqlite")
 # These run on both unless the variable above chooses one.
 ON_BOTH = {
     "test_access",
+    "test_audit",
     "test_backup",
     "test_bundles",
     "test_commits",

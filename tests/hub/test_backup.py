@@ -57,7 +57,7 @@ def rows(hub) -> dict[str, list[tuple[object, ...]]]:
         return {
             name: sorted(map(tuple, session.execute(select(*table.columns))), key=str)
             for name, table in Base.metadata.tables.items()
-            if name != "hub_state"
+            if name not in ("hub_state", "audit_records")  # goes on: see test_audit.py
         }
 
 

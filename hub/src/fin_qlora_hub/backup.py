@@ -23,6 +23,8 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from fin_qlora_hub import __version__, disk
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.database import place_of
 from fin_qlora_hub.errors import BadRequestError, HubError, NotFoundError, UnusableDataError
 from fin_qlora_hub.hub import Hub
@@ -97,6 +99,8 @@ def _back_up(hub: Hub, target: Path, incoming: Path) -> Backup:
     (target / _SNAPSHOTS).mkdir(exist_ok=True, mode=0o700)
     disk.put_in_place(incoming, target / _SNAPSHOTS / name)
     rows = sum(file.rows for file in files.values())
+    with hub.database.writing() as session:
+        record(session, Act.BACKUP_TAKEN, snapshot=name, rows=rows, findings=len(copier.findings))
     return Backup(name, rows, copier.copied, tuple(copier.findings))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.gitobjects import tree_id
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.tables import (
@@ -49,6 +51,8 @@ def scrub(hub: Hub, *, set_aside: bool = False) -> Iterator[str]:
         if digest.hexdigest() != name:
             if set_aside:
                 hub.blobs.set_aside(name, sent_at=sent_at)
+                with hub.database.writing() as session:
+                    record(session, Act.CONTENTS_SET_ASIDE, content=name)
             yield f"The content {name} has changed on the disk: {advice}."
     with hub.database.reading() as session:
         known = [stored(row) for row in session.scalars(select(Xorb))]
@@ -60,6 +64,7 @@ def scrub(hub: Hub, *, set_aside: bool = False) -> Iterator[str]:
                 if not hub.xorbs.is_sound(xorb):  # it has not been sent again meanwhile
                     hub.xorbs.set_aside(xorb.hash)
                     new_generation(session)
+                    record(session, Act.CONTENTS_SET_ASIDE, xorb=xorb.hash)
         yield f"The xorb {xorb.hash} has changed on the disk: {advice}."
 
 

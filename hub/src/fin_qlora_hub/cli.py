@@ -1,5 +1,6 @@
 """The command line of the hub: what an administrator does on the server's machine."""
 
+import getpass
 import logging
 import os
 import sys
@@ -10,7 +11,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from fin_qlora_hub import __version__, care
+from fin_qlora_hub import __version__, audit_commands, care
+from fin_qlora_hub.acting import Actor, Means, act_as
 from fin_qlora_hub.errors import HubError, UnreachableError
 from fin_qlora_hub.output import DataDir, Format, OutputFormat, print_result, settings_of
 
@@ -30,6 +32,7 @@ app.add_typer(care.app)
 app.add_typer(users, name="user")
 app.add_typer(organizations, name="org")
 app.add_typer(tokens, name="token")
+app.add_typer(audit_commands.app, name="audit")
 
 
 class MemberRole(StrEnum):
@@ -50,6 +53,7 @@ class TokenRole(StrEnum):
 def main() -> None:
     """Run the command line; refusals become one line on stderr and an exit code."""
     os.umask(0o077)  # whatever the hub keeps, it keeps for itself
+    act_as(Actor(Means.COMMAND, name=_operator()))
     try:
         app()
     except UnreachableError as error:
@@ -66,6 +70,14 @@ def main() -> None:
     except OSError as error:
         typer.echo(f"fin-qlora-hub: {error}.", err=True)
         sys.exit(4)
+
+
+def _operator() -> str:
+    """Return who gives a command, behind `sudo` as well."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in containers
+        return str(os.getuid())
 
 
 @app.command()

@@ -6,12 +6,14 @@ same time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.locking import held
 from fin_qlora_hub.tables import (
@@ -65,7 +67,11 @@ def _collect(hub: Hub, *, dry_run: bool) -> Collected:
     total = _forget_uncommitted(hub, before, dry_run=dry_run)
     total += _remove_xorbs(hub, before, dry_run=dry_run)
     total += _remove_strangers(hub, before, dry_run=dry_run)
-    return total + _remove_contents(hub, before, dry_run=dry_run)
+    total += _remove_contents(hub, before, dry_run=dry_run)
+    if not dry_run:
+        with hub.database.writing() as session:
+            record(session, Act.CONTENTS_COLLECTED, **asdict(total))
+    return total
 
 
 def _forget_uncommitted(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -98,6 +100,7 @@ def create_collection(
     )
     session.add(made)
     session.flush()
+    record(session, Act.COLLECTION_CREATED, collection=slug_of(made), private=private)
     return made
 
 
@@ -207,6 +210,14 @@ def change_collection(session: Session, collection: Collection, change: Change) 
         for place, one in enumerate(ordered):
             one.position = place
     _changed(session, collection)
+    private = collection.private
+    record(session, Act.COLLECTION_CHANGED, collection=slug_of(collection), private=private)
+
+
+def remove_collection(session: Session, collection: Collection) -> None:
+    """Remove a collection; what stood in it stays."""
+    record(session, Act.COLLECTION_DELETED, collection=slug_of(collection))
+    session.delete(collection)
 
 
 def add_item(
@@ -233,6 +244,8 @@ def add_item(
         )
     )
     _changed(session, collection)
+    what = {"collection": slug_of(collection), "item": str(wanted)}
+    record(session, Act.COLLECTION_ITEM_ADDED, **what, item_id=repository.id)
 
 
 def change_item(
@@ -254,12 +267,17 @@ def change_item(
         for place, one in enumerate(ordered):
             one.position = place
     _changed(session, collection)
+    what = {"collection": slug_of(collection), "item_id": item.repository_id}
+    record(session, Act.COLLECTION_ITEM_CHANGED, **what)
 
 
 def remove_item(session: Session, collection: Collection, number: str) -> None:
     """Take an item out."""
-    session.delete(_find_item(session, collection, number))
+    item = _find_item(session, collection, number)
+    session.delete(item)
     _changed(session, collection)
+    what = {"collection": slug_of(collection), "item_id": item.repository_id}
+    record(session, Act.COLLECTION_ITEM_REMOVED, **what)
 
 
 def kind_of(text: str) -> Kind:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.cards import Card
 from fin_qlora_hub.descriptions import keep_card, make_card
@@ -173,6 +175,8 @@ def carry_out(session: Session, repository: Repository, plan: Plan, *, author: C
     if moved.rowcount != 1:
         raise BranchMovedError
     repository.updated_at = datetime.now(UTC)
+    moved_to = {"ref": plan.branch, "former": plan.head, "commit": commit.oid}
+    record(session, Act.BRANCH_COMMITTED, repository, **moved_to, title=shortened(commit.title))
     return commit.oid
 
 

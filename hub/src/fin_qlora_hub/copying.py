@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import place_of, record
 from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.largefiles import hold
 from fin_qlora_hub.storage import Storage
@@ -49,3 +51,11 @@ def copy_chunked(
         for segment in session.scalars(select(XetSegment).filter_by(file_id=chunked.id))
     )
     return True
+
+
+def note_copied(
+    session: Session, source: Repository, target: Repository, sha256s: list[str]
+) -> None:
+    """Put on record which contents of another repository somebody wanted `target` to hold."""
+    origin = place_of(source).name
+    record(session, Act.CONTENTS_COPIED, target, source=origin, contents=sha256s)

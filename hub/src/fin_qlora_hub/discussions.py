@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.errors import BadRequestError, ForbiddenError, NotFoundError
 from fin_qlora_hub.identity import Caller, role_in
 from fin_qlora_hub.references import PULL_REQUESTS, find_branch, resolve
@@ -47,7 +49,9 @@ def open_discussion(
 ) -> Discussion:
     """Begin a discussion with its first comment."""
     _require_writing_token(author)
-    return _open(session, repository, title, description, author, status=Status.OPEN)
+    opened = _open(session, repository, title, description, author, status=Status.OPEN)
+    _on_record(session, opened, Act.DISCUSSION_OPENED)
+    return opened
 
 
 def open_pull_request(
@@ -75,6 +79,7 @@ def open_pull_request(
         )
     )
     session.flush()
+    _on_record(session, opened, Act.DISCUSSION_OPENED, base=target.name)
     return opened
 
 
@@ -116,7 +121,9 @@ def comment(
 ) -> DiscussionEvent:
     """Add a comment."""
     _require_writing_token(author)
-    return _happened(session, discussion, "comment", author.name, _comment(text, author.name))
+    said = _happened(session, discussion, "comment", author.name, _comment(text, author.name))
+    _on_record(session, discussion, Act.COMMENT_ADDED, comment=said.key)
+    return said
 
 
 def rename(
@@ -126,6 +133,7 @@ def rename(
     _require_say(session, repository, discussion.author, author)
     old, discussion.title = discussion.title, _checked_title(title)
     content = {"from": old, "to": discussion.title}
+    _on_record(session, discussion, Act.DISCUSSION_RENAMED, **content)
     return _happened(session, discussion, "title-change", author.name, content)
 
 
@@ -145,6 +153,9 @@ def change_status(
     discussion.status = status
     if reason:
         comment(session, discussion, reason, author=author)
+    closed = status == Status.CLOSED
+    act = Act.DISCUSSION_CLOSED if closed else Act.DISCUSSION_REOPENED
+    _on_record(session, discussion, act)
     return _happened(session, discussion, "status-change", author.name, {"status": status})
 
 
@@ -159,6 +170,7 @@ def edit_comment(
     if event.content["hidden"]:
         raise BadRequestError("The comment is hidden: it cannot be changed.")
     event.content = {**_comment(text, author.name), "edited": True}
+    _on_record(session, discussion, Act.COMMENT_EDITED, comment=key)
     return event
 
 
@@ -170,6 +182,7 @@ def hide_comment(
     _require_say(session, repository, event.author, author)
     hidden = _comment("This comment has been hidden", author.name)
     event.content = {**hidden, "edited": event.content["edited"], "hidden": True}
+    _on_record(session, discussion, Act.COMMENT_HIDDEN, comment=key)
     return event
 
 
@@ -200,6 +213,7 @@ def number_of_commit(session: Session, repository: Repository, oid: str) -> int 
 def note_merge(session: Session, discussion: Discussion, *, oid: str, author: Caller) -> None:
     """Note that a pull request is merged."""
     discussion.status, discussion.merge_oid = Status.MERGED, oid
+    _on_record(session, discussion, Act.PULL_REQUEST_MERGED, commit=oid)
     _happened(session, discussion, "status-change", author.name, {"status": Status.MERGED})
 
 
@@ -226,6 +240,12 @@ def _open(
     session.flush()
     _happened(session, opened, "comment", author.name, _comment(description, author.name))
     return opened
+
+
+def _on_record(session: Session, discussion: Discussion, act: Act, **what: str) -> None:
+    repository = session.get_one(Repository, discussion.repository_id)
+    kind = {"pull_request": discussion.is_pull_request}
+    record(session, act, repository, num=discussion.num, **kind, **what)
 
 
 def _happened(

@@ -5,6 +5,8 @@ from typing import Any
 from sqlalchemy import Table, insert, literal, not_, select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import place_of, record
 from fin_qlora_hub.copying import copy_chunked
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.references import PULL_REQUESTS
@@ -48,6 +50,8 @@ def duplicate(
     held = select(StoredFile.sha256).filter_by(repository_id=source.id)
     for sha256 in session.scalars(held).all():
         copy_chunked(session, storage, source, made, sha256)
+    origin = place_of(source).name
+    record(session, Act.REPOSITORY_DUPLICATED, made, private=private, source=origin)
     return made
 
 

@@ -12,7 +12,9 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub import __version__, disk
-from fin_qlora_hub.bundles import BundleWriter, Manifest, Part
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
+from fin_qlora_hub.bundles import BundleWriter, Manifest, Part, fingerprint
 from fin_qlora_hub.described import (
     EMPTY_TREE,
     DescribedCommit,
@@ -78,6 +80,10 @@ def export(
             contents=contents,
         )
         _write(target, manifest, descriptions, sources, key)
+    with hub.database.writing() as session:
+        for name in names:
+            signer = fingerprint(key.public_key())
+            record(session, Act.REPOSITORY_EXPORTED, find_repository(session, name), signer=signer)
     size = sum(part.size for part in contents)
     return Exported(len(descriptions), len(contents), size)
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.errors import (
     BadRequestError,
     ForbiddenError,
@@ -34,6 +36,20 @@ class RequestStatus(StrEnum):
     PENDING = "pending"
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+
+
+_DECISIONS = {
+    RequestStatus.PENDING: Act.ACCESS_POSTPONED,
+    RequestStatus.ACCEPTED: Act.ACCESS_GRANTED,
+    RequestStatus.REJECTED: Act.ACCESS_REFUSED,
+}
+
+
+def set_gate(session: Session, repository: Repository, gate: str | None) -> None:
+    """Let everybody who sees a repository have its files (None), or only those who are let in."""
+    if repository.gated != gate:
+        repository.gated = gate
+        record(session, Act.GATE_CHANGED, repository, gate=gate)
 
 
 def may_download(session: Session, repository: Repository, caller: Caller | None) -> bool:
@@ -75,6 +91,7 @@ def ask(session: Session, repository: Repository, caller: Caller) -> RequestStat
     at_once = repository.gated == Gate.AUTO
     status = RequestStatus.ACCEPTED if at_once else RequestStatus.PENDING
     session.add(_request(repository, caller.user_id, status))
+    record(session, Act.ACCESS_ASKED, repository, user=caller.name, status=status.value)
     return status
 
 
@@ -107,6 +124,7 @@ def handle(
         raise BadRequestError(f"The request of {shortened(user)} is {status} already.")
     request.status = status
     request.rejection_reason = shortened(reason, limit=MAX_REASON) if reason else None
+    record(session, _DECISIONS[status], repository, user=user, reason=request.rejection_reason)
 
 
 def grant(session: Session, repository: Repository, user: str) -> None:
@@ -117,6 +135,7 @@ def grant(session: Session, repository: Repository, user: str) -> None:
     if session.get(AccessRequest, (repository.id, found.id)) is not None:
         raise BadRequestError(f"{shortened(user)} has asked already: handle the request instead.")
     session.add(_request(repository, found.id, RequestStatus.ACCEPTED))
+    record(session, Act.ACCESS_GRANTED, repository, user=found.name)
 
 
 def _request(repository: Repository, user_id: int, status: RequestStatus) -> AccessRequest:

@@ -10,6 +10,8 @@ from enum import StrEnum
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -77,7 +79,9 @@ def add_user(
     session: Session, name: str, *, full_name: str | None = None, email: str | None = None
 ) -> Namespace:
     """Make a user, who may write in the namespace of their own name."""
-    return _add_namespace(session, name, kind="user", full_name=full_name, email=email)
+    user = _add_namespace(session, name, kind="user", full_name=full_name, email=email)
+    record(session, Act.USER_ADDED, user=name)
+    return user
 
 
 def add_organization(
@@ -87,6 +91,7 @@ def add_organization(
     user = find_user(session, owner)
     organization = _add_namespace(session, name, kind="org", full_name=full_name, email=None)
     session.add(Membership(organization_id=organization.id, user_id=user.id, role=Role.ADMIN))
+    record(session, Act.ORGANIZATION_ADDED, organization=name, owner=user.name)
     return organization
 
 
@@ -99,6 +104,7 @@ def grant(session: Session, organization: str, user: str, *, role: Role) -> None
             role=role,
         )
     )
+    record(session, Act.ROLE_GRANTED, organization=organization, user=user, role=role.value)
 
 
 def revoke(session: Session, organization: str, user: str) -> None:
@@ -110,6 +116,7 @@ def revoke(session: Session, organization: str, user: str) -> None:
     if membership is None:
         raise NotFoundError(f"{user!r} is not a member of {organization!r}.")
     session.delete(membership)
+    record(session, Act.ROLE_REVOKED, organization=organization, user=user)
 
 
 def create_token(
@@ -141,6 +148,8 @@ def create_token(
             expires_at=expires_at,
         )
     )
+    end = None if expires_at is None else expires_at.isoformat(timespec="seconds")
+    record(session, Act.TOKEN_CREATED, user=user, name=name, role=role.value, expires=end)
     return secret
 
 
@@ -152,6 +161,7 @@ def revoke_token(session: Session, user: str, *, name: str) -> None:
     )
     if revoked.first() is None:
         raise NotFoundError(f"{user!r} has no token named {name!r}.")
+    record(session, Act.TOKEN_REVOKED, user=user, name=name)
 
 
 def authenticate(session: Session, secret: str) -> Caller:

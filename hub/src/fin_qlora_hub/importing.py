@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.bundles import Opened, open_bundle
 from fin_qlora_hub.described import DescribedEntry, DescribedRepository
@@ -64,7 +66,7 @@ def take_in(
             if entry.git_sha1 is not None and entry.git_sha1 != git_ids[entry.sha256 or ""]:
                 raise BadBundleError(f"The content {entry.sha256} is not what its git id says.")
     with hub.database.writing() as session:
-        names = tuple(_take_in(hub, session, one, into) for one in repositories)
+        names = tuple(_take_in(hub, session, one, into, opened.signer) for one in repositories)
     return Imported(names, opened.signer)
 
 
@@ -98,7 +100,9 @@ def _keep_contents(
     return found
 
 
-def _take_in(hub: Hub, session: Session, one: DescribedRepository, into: str | None) -> str:
+def _take_in(
+    hub: Hub, session: Session, one: DescribedRepository, into: str | None, signer: str
+) -> str:
     namespace = _namespace(session, one, into)
     name = RepositoryName(one.kind, namespace.name, one.name)
     repository = find_repository(session, name)
@@ -131,6 +135,7 @@ def _take_in(hub: Hub, session: Session, one: DescribedRepository, into: str | N
     present = all_files(session, repository.id, head.tree_oid)
     keep_card(session, repository, make_card(session, hub.storage, repository, present, staged={}))
     repository.updated_at = datetime.now(UTC)
+    record(session, Act.REPOSITORY_IMPORTED, repository, signer=signer, commit=main.commit_oid)
     return str(name)
 
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -178,6 +180,8 @@ def _create(
             created_at=datetime.now(UTC),
         )
     )
+    act = Act.TAG_CREATED if name.startswith(TAGS) else Act.BRANCH_CREATED
+    record(session, act, repository, ref=name, commit=commit.oid)
 
 
 def _in_the_way(session: Session, repository: Repository, name: str) -> str | None:
@@ -201,3 +205,5 @@ def _delete(session: Session, repository: Repository, name: str, *, revision: st
     if reference is None:
         raise RevisionNotFoundError(f"Invalid rev id: {shortened(revision)}")
     session.delete(reference)
+    act = Act.TAG_DELETED if name.startswith(TAGS) else Act.BRANCH_DELETED
+    record(session, act, repository, ref=name, former=reference.commit_oid)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import place_of, record
 from fin_qlora_hub.cards import Card
 from fin_qlora_hub.commits import begin_history
 from fin_qlora_hub.errors import (
@@ -76,7 +78,8 @@ def create(
     """Make a repository with its first commit."""
     caller = signed_in(caller)
     repository = claim(session, wanted, private=private, caller=caller)
-    begin_history(session, storage, repository, author=caller)
+    first = begin_history(session, storage, repository, author=caller)
+    record(session, Act.REPOSITORY_CREATED, repository, private=private, commit=first.oid)
     return repository
 
 
@@ -162,9 +165,11 @@ def list_owned(
     return [(repository, int(size)) for repository, size in session.execute(query)]
 
 
-def set_visibility(repository: Repository, *, private: bool) -> None:
+def set_visibility(session: Session, repository: Repository, *, private: bool) -> None:
     """Show a repository to every user of the hub, or only to its namespace."""
-    repository.private = private
+    if repository.private != private:
+        repository.private = private
+        record(session, Act.VISIBILITY_CHANGED, repository, private=private)
 
 
 def move(
@@ -186,6 +191,7 @@ def move(
             f"A {target.kind} repository called {target} already exists: choose another name."
         )
     _forget_former(session, target, namespace)
+    former = place_of(repository).name
     old_namespace, old_key = repository.namespace_id, repository.name_key
     new_key = target.name.lower()
     if (old_namespace, old_key) != (namespace.id, new_key):
@@ -202,6 +208,7 @@ def move(
         # Another namespace's clients must not be told of chunks that it has not sent.
         files = select(XetFile.id).filter_by(repository_id=repository.id)
         session.execute(delete(XetChunk).where(XetChunk.file_id.in_(files)))
+    record(session, Act.REPOSITORY_MOVED, repository, former=former)
 
 
 def _forget_former(session: Session, name: RepositoryName, namespace: Namespace) -> None:
@@ -212,6 +219,8 @@ def _forget_former(session: Session, name: RepositoryName, namespace: Namespace)
 
 def remove(session: Session, repository: Repository) -> None:
     """Remove a repository with its history; contents that no one else uses become garbage."""
+    private, owner = repository.private, repository.namespace_id
+    record(session, Act.REPOSITORY_DELETED, repository, private=private, owner=owner)
     session.delete(repository)
 
 

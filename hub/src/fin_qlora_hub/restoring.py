@@ -6,8 +6,10 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from fin_qlora_hub import disk
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.backup import BLOBS, XORBS, find_snapshot
-from fin_qlora_hub.database import Place, described, place_of
+from fin_qlora_hub.database import Place, described, open_database, place_of
 from fin_qlora_hub.errors import AlreadyExistsError, HubError
 from fin_qlora_hub.hub import keep_private, open_storage
 from fin_qlora_hub.locking import lock_data_dir
@@ -50,6 +52,8 @@ def restore(settings: Settings, source: Path, *, snapshot: str | None = None) ->
 
         migrate(place, target=chosen.form, then=fill)
         migrate(place)
+        with closing(open_database(place)) as database, database.writing() as session:
+            record(session, Act.HUB_RESTORED, snapshot=chosen.folder.name)
     return restorer.findings
 
 

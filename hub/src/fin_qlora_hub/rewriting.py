@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
 from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.gitobjects import commit_id
 from fin_qlora_hub.identity import Caller
@@ -53,6 +55,7 @@ def remove_large_files(session: Session, repository: Repository, sha256s: Collec
         for kind in (XetFile, StoredFile):
             mine = kind.repository_id == repository.id
             session.execute(delete(kind).where(mine, kind.sha256.in_(part)))
+    record(session, Act.CONTENTS_DELETED, repository, contents=sorted(gone), commits=renamed)
 
 
 def squash(
@@ -81,6 +84,8 @@ def squash(
     session.merge(made)
     reference.commit_oid = made.oid
     repository.updated_at = datetime.now(UTC)
+    squashed = {"ref": reference.name, "former": head.oid, "commit": made.oid}
+    record(session, Act.BRANCH_SQUASHED, repository, **squashed)
     return made.oid
 
 

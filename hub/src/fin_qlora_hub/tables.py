@@ -239,6 +239,30 @@ class HubState(Base):
     value: Mapped[str]
 
 
+class AuditRecord(Base):
+    """An act on record. The database itself refuses to change or remove one.
+
+    Names are those of the moment, and nothing refers to other tables: the record outlives all that
+    it is about. `former` is the digest of the record before.
+    """
+
+    __tablename__ = "audit_records"
+
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(index=True)
+    act: Mapped[str] = mapped_column(String(48))
+    means: Mapped[str] = mapped_column(String(8))
+    actor: Mapped[str | None] = mapped_column(String(255), index=True)
+    token: Mapped[str | None] = mapped_column(String(255))
+    address: Mapped[str | None] = mapped_column(String(64))
+    request: Mapped[str | None] = mapped_column(String(128))
+    repository_id: Mapped[int | None]
+    repository: Mapped[str | None] = mapped_column(String(255), index=True)
+    details: Mapped[dict[str, Any]]
+    former: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+
+
 class Xorb(Base):
     """A run of packed chunks on the disk; `size` is without the index that stands behind them."""
 

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fin_qlora_hub.acting import Actor, Means, act_as
 from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.routes.receiving import IDLE_SECONDS, SLOWEST_BYTES_PER_SECOND, drain
 from fin_qlora_hub.settings import Settings
@@ -69,6 +70,9 @@ class Boundary:
             )
             await response(scope, receive, send)
             return
+        client = scope.get("client")
+        address = client[0] if client else None
+        act_as(Actor(Means.REQUEST, address=address, request=request_id))
         announced = headers.get("content-length", "0")
         too_long = len(announced) > _MAX_LENGTH_DIGITS
         if too_long or (announced.isdecimal() and int(announced) > self._limit(path)):

@@ -17,6 +17,7 @@ from fin_qlora_hub.collections import (
     list_collections,
     open_collection,
     open_own,
+    remove_collection,
     remove_item,
     slug_of,
     visible_items,
@@ -169,7 +170,7 @@ def change(
 def remove(namespace: Segment, slug: Segment, hub: CurrentHub, caller: CurrentCaller) -> Json:
     """Remove a collection; what stood in it stays."""
     with hub.database.writing() as session:
-        session.delete(open_own(session, (namespace, slug), caller))
+        remove_collection(session, open_own(session, (namespace, slug), caller))
     return Json({"success": True})
 
 

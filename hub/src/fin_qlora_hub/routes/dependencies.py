@@ -1,6 +1,7 @@
 """What routes ask for: the hub, the caller, the repository that the path names."""
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial, wraps
 from typing import Annotated, Literal, ParamSpec, TypeVar
@@ -10,6 +11,7 @@ from fastapi import Depends, Request
 from pydantic import AfterValidator
 from starlette.concurrency import run_in_threadpool
 
+from fin_qlora_hub.acting import identify
 from fin_qlora_hub.authentication import KnownCallers
 from fin_qlora_hub.errors import InvalidTokenError, NotAuthenticatedError
 from fin_qlora_hub.hub import Hub
@@ -42,7 +44,10 @@ async def _any_caller(request: Request) -> Caller | None:
         raise InvalidTokenError("Invalid credentials in Authorization header")
     callers = request.app.state.callers
     assert isinstance(callers, KnownCallers)
-    return callers.recall(secret) or await run_in_threadpool(callers.look_up, secret)
+    caller = callers.recall(secret) or await run_in_threadpool(callers.look_up, secret)
+    assert caller is not None
+    identify(name=caller.name, token=caller.token_name)
+    return caller
 
 
 async def _caller(
@@ -99,7 +104,9 @@ def writing(
 
 async def in_writer(hub: Hub, work: Callable[[], _Answer]) -> _Answer:
     """Do some work in one of the hub's writer threads."""
-    return await asyncio.get_running_loop().run_in_executor(hub.writers, work)
+    # A thread of its own does not know by itself who acts.
+    known = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(hub.writers, known.run, work)
 
 
 def web_path(kind: str) -> str:

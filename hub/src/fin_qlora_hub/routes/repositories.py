@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 
 from fin_qlora_hub.duplicating import duplicate
 from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError
-from fin_qlora_hub.gating import require_download
+from fin_qlora_hub.gating import require_download, set_gate
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.repositories import (
     Kind,
@@ -195,9 +195,9 @@ def change_settings(
     with hub.database.writing() as session:
         repository = open_writable(session, target, caller)
         if private is not None:
-            set_visibility(repository, private=private)
+            set_visibility(session, repository, private=private)
         if body.gated is not None:
-            repository.gated = body.gated or None
+            set_gate(session, repository, body.gated or None)
         gated = repository.gated or False
         visibility = "private" if repository.private else "public"
     return JSONResponse({"visibility": visibility, "gated": gated})

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.copying import copy_chunked
+from fin_qlora_hub.copying import copy_chunked, note_copied
 from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.inventory import PAGE, list_large_files
@@ -133,6 +133,7 @@ def copy_files(
         for file in body.files:
             if not copy_chunked(session, hub.storage, source, receiver, file.sha256):
                 failed.append({"sha256": file.sha256, "error": "The repository has no such file."})
+        note_copied(session, source, receiver, [file.sha256 for file in body.files])
     return JSONResponse({"success": not failed, "failed": failed})
 
 
