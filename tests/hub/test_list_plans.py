@@ -5,10 +5,12 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.dialects import sqlite
 
 from fin_qlora_hub.listing import Search, Shape, SortKey, search, statement
 from fin_qlora_hub.references import _NAMED
+from fin_qlora_hub.tables import Repository
 from fin_qlora_hub.trees import _SOME
 from fin_qlora_hub.visibility import _BY_NAME, Kind
 
@@ -32,17 +34,20 @@ def plan(running, query) -> list[str]:
 @pytest.mark.parametrize("shape", CASES, ids=str)
 def test_an_ordered_list_is_read_in_order(running, shape) -> None:
     steps = plan(running, statement(shape))
+    table = "repository_tags" if shape.tags else "repositories"
     part = "namespace" if shape.namespace else "public"
-    assert f"ix_repositories_{part}_{shape.sort}" in steps[0]
+    assert f"ix_{table}_{part}_{shape.sort}" in steps[0]
     assert not [step for step in steps if step.startswith(("SCAN", "USE TEMP B-TREE"))], steps
 
 
 @pytest.mark.sqlite
+@pytest.mark.parametrize("tags", [0, 1])
 @pytest.mark.parametrize("namespace", [False, True])
-def test_a_rare_tag_is_looked_up(running, namespace) -> None:
-    shape = Shape(sort=SortKey.UPDATED, namespace=namespace, tags=2, rare=True)
+def test_a_rare_text_is_looked_up(running, namespace, tags) -> None:
+    shape = Shape(sort=SortKey.UPDATED, namespace=namespace, tags=tags, text=True, rare=True)
     steps = plan(running, statement(shape))
-    assert "ix_repository_tags_tag" in steps[0]
+    assert "ending>? AND ending<?" in " ".join(steps)
+    assert steps[0].startswith("SEARCH repositories USING INTEGER PRIMARY KEY")
     assert not [step for step in steps if step.startswith("SCAN")], steps
 
 
@@ -89,3 +94,76 @@ def test_signs_of_the_pattern_language_are_letters(running, api, new_name) -> No
         assert [m["id"] for m in http.get("/api/models", params={"search": "_X"}).json()] == [name]
         for text in ("%", "!", "_%"):
             assert http.get("/api/models", params={"search": text}).json() == []
+
+
+def found(http, **asked) -> list[str]:
+    return [model["id"] for model in http.get("/api/models", params=asked).json()]
+
+
+@pytest.mark.parametrize("rare", [False, True])
+def test_any_part_of_a_name_finds_it(running, api, new_name, monkeypatch, rare) -> None:
+    monkeypatch.setattr("fin_qlora_hub.listing._is_rare", lambda *_, **__: rare)
+    name = new_name() + "-Zq" + "x7" * 25 + "Y"
+    api.create_repo(name)
+    with running.http() as http:
+        for text in ("zq", "ZQX", "/" + name.split("/")[1], name, "qx7x7", "x7" * 25 + "y"):
+            assert found(http, search=text) == [name]
+        assert name in found(http, search="x")
+        for text in ("zqy", "x7" * 26, name + "z", "x7" * 20 + "zq", "é", "\x7f"):
+            assert found(http, search=text) == []
+        moved = new_name()
+        api.move_repo(name, moved)
+        assert found(http, search="zqx") == []
+        assert found(http, search=moved.upper()) == [moved]
+        api.delete_repo(moved)
+        assert found(http, search=moved) == []
+
+
+def test_a_name_is_found_only_by_who_may_see_it(running, new_name) -> None:
+    name = new_name("carol") + "-unseen"
+    running.api("carol").create_repo(name, private=True)
+    for user, seen in (("carol", [name]), ("alice", [])):
+        with running.http(user) as http:
+            assert found(http, search="unseen") == seen
+            assert found(http, search="unseen", author="carol") == seen
+
+
+def test_texts_and_tags_go_together(running, api, new_name) -> None:
+    name, other = new_name(), new_name()
+    for repository, tags in ((name, "[t-one, t-two]"), (other, "[t-one]")):
+        api.create_repo(repository)
+        card = f"---\ntags: {tags}\n---\n".encode()
+        api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=repository)
+    with running.http() as http:
+        assert found(http, filter="t-one") == [other, name]
+        assert found(http, filter="t-one,t-two") == [name]
+        assert found(http, filter="t-one", search=other[3:]) == [other]
+        assert found(http, filter="t-one,t-two", search=other[3:]) == []
+
+
+def test_tags_follow_every_change_of_their_repository(running, api, new_name) -> None:
+    """What lists by tag are sorted and chosen by is what the repository has."""
+    first, second = new_name(), new_name("desk")
+    for name in (first, second):
+        api.create_repo(name, private=True)
+        card = b"---\ntags: [t-follows]\n---\n"
+        api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=name)
+    api.duplicate_repo(first, copied := new_name(), private=True)
+    with running.http() as http, running.http("carol") as stranger:
+        assert found(http, filter="t-follows") == [copied, second, first]
+        api.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=first)
+        assert found(http, filter="t-follows") == [first, copied, second]
+        with running.hub.database.reading() as session:
+            number = session.scalar(select(Repository.id).where(Repository.name == second[5:]))
+        running.hub.downloads.count(number)
+        running.hub.downloads.flush()
+        assert found(http, filter="t-follows", sort="downloads") == [second, copied, first]
+        assert found(http, filter="t-follows", sort="createdAt") == [copied, second, first]
+        assert found(stranger, filter="t-follows") == []
+        api.update_repo_settings(first, private=False)
+        assert found(stranger, filter="t-follows") == [first]
+        api.move_repo(first, moved := new_name("desk"))
+        assert found(stranger, filter="t-follows", author="desk") == [moved]
+        assert found(http, filter="t-follows", author="alice") == [copied]
+        api.delete_repo(moved)
+        assert found(http, filter="t-follows") == [copied, second]

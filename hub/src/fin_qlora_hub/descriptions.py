@@ -10,7 +10,7 @@ from fin_qlora_hub.cards import CARD_FILE, CONFIGURATION_FILES, MAX_CARD_BYTES, 
 from fin_qlora_hub.evaluations import MAX_FILES, is_result_file
 from fin_qlora_hub.leaderboards import keep_results
 from fin_qlora_hub.storage import Source, Storage
-from fin_qlora_hub.tables import Repository, RepositoryTag
+from fin_qlora_hub.tables import LISTED, Repository, RepositoryTag
 from fin_qlora_hub.trees import FileEntry
 
 
@@ -41,7 +41,8 @@ def keep_card(session: Session, repository: Repository, card: Card) -> None:
     repository.card = card.summary()
     repository.card_details = card.details()
     session.execute(delete(RepositoryTag).filter_by(repository_id=repository.id))
-    rows = [{"repository_id": repository.id, "tag": tag} for tag in card.tags]
+    listed = {name: getattr(repository, name) for name in LISTED}
+    rows = [{"repository_id": repository.id, "tag": tag, **listed} for tag in card.tags]
     if rows:
         session.execute(insert(RepositoryTag), rows)
     keep_results(session, repository, card)

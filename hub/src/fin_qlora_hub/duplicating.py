@@ -13,6 +13,7 @@ from fin_qlora_hub.references import PULL_REQUESTS
 from fin_qlora_hub.repositories import RepositoryName, claim
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import (
+    LISTED,
     Commit,
     EvaluationResult,
     Reference,
@@ -42,7 +43,8 @@ def duplicate(
     session.flush()
     _copy(session, Commit.__table__, source, made, request_digest="")
     _copy(session, TreeEntry.__table__, source, made)
-    _copy(session, RepositoryTag.__table__, source, made)
+    listed = {name: getattr(made, name) for name in LISTED}
+    _copy(session, RepositoryTag.__table__, source, made, **listed)
     _copy(session, EvaluationResult.__table__, source, made)
     references = Reference.__table__
     no_request = not_(references.c.name.startswith(PULL_REQUESTS, autoescape=True))
@@ -62,13 +64,15 @@ def _copy(
     target: Repository,
     *,
     only: Any = None,
-    **changed: str,
+    **changed: Any,
 ) -> None:
     """Copy the rows of one repository, inside the database."""
     assert isinstance(table, Table)
     values = {"repository_id": target.id, **changed}
     columns = [
-        literal(values[column.name]).label(column.name) if column.name in values else column
+        literal(values[column.name], column.type).label(column.name)
+        if column.name in values
+        else column
         for column in table.columns
     ]
     rows = select(*columns).where(table.c.repository_id == source.id)

@@ -1,7 +1,9 @@
 """Lists of repositories, a page at a time, at a cost that does not grow with their number.
 
 A caller sees what is public, and all of the namespaces in which they have a role. Each of these
-parts stands sorted in an index, so the first few of each, merged, are the first few of all.
+parts stands sorted in an index, and so do those of its repositories that have a tag: the first few
+of each part, merged, are the first few of all. A text in a name is met soon enough on the way, or
+else in so few names that they are looked up.
 """
 
 import base64
@@ -13,19 +15,21 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from itertools import islice
+from math import isqrt
 from typing import Any
 
 from sqlalchemy import Select, bindparam, exists, func, select, tuple_
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub import finding
 from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.identity import Caller, find_namespace
 from fin_qlora_hub.tables import Membership, Namespace, Repository, RepositoryTag
 from fin_qlora_hub.visibility import SEEN_COLUMNS, Kind, Seen, as_seen
 
 _ROWS_AT_ONCE = 50
-# A tag of at most so many repositories is looked up, one of more is met soon enough on the way.
-_RARE = 700
+# No matter which of two tags is the rarer one where both have more repositories than this.
+_MANY = 2000
 _MAX_CURSOR_LENGTH = 200
 _MAX_INTEGER = 2**63
 _LIKE_SIGNS = re.compile(r"[%_!]")
@@ -55,8 +59,9 @@ class Search:
 class Shape:
     """What decides the form of a statement; all values are given when it runs.
 
-    `namespace` asks for one namespace, `private` for those that are or are not; `rare` looks the
-    first of the tags up, where otherwise the list is gone through until enough have them all.
+    `namespace` asks for one namespace, `private` for those that are or are not. The list is gone
+    through in order, that of the first tag where there is one, until enough fulfil everything;
+    `rare` begins with all that may have the text in their name.
     """
 
     sort: SortKey
@@ -86,8 +91,9 @@ _SEEN = (
     .where(_repositories.id.in_(bindparam("ids", expanding=True)))
 )
 _TAGGED = select(func.count()).select_from(
-    select(_tags.repository_id).where(_tags.tag == bindparam("tag")).limit(_RARE + 1).subquery()
+    select(_tags.repository_id).where(_tags.tag == bindparam("tag")).limit(_MANY).subquery()
 )
+_HIGHEST = select(func.max(_repositories.id))
 
 
 def search(
@@ -98,9 +104,12 @@ def search(
     values: dict[str, Any] = {"kind": wanted.kind, "limit": limit}
     tags = _rarest_first(session, wanted.tags)
     values |= {f"tag{number}": tag for number, tag in enumerate(tags)}
-    rare = bool(tags) and _count(session, tags[0]) <= _RARE
+    rare = False
     if wanted.text:
-        escaped = _LIKE_SIGNS.sub(r"!\g<0>", wanted.text.lower())
+        text = wanted.text.lower()
+        rare = _is_rare(session, text, limit=limit)
+        values |= finding.bounds(text) if rare else {}
+        escaped = _LIKE_SIGNS.sub(r"!\g<0>", text)
         values["text"] = f"%{escaped}%"
     if cursor:
         values["value"], values["last"] = _read_cursor(cursor, wanted.sort)
@@ -133,22 +142,26 @@ def card_details(session: Session, number: int) -> Mapping[str, Any]:
 @cache
 def statement(shape: Shape) -> Select[Any]:
     """Return the statement of a shape: ids and sort keys, the highest first."""
-    key = _repositories[shape.sort]
+    place = _tags if shape.tags and not shape.rare else _repositories
+    number = _tags.repository_id if place is _tags else _repositories.id
+    key = place[shape.sort]
     # An expression in place of a column keeps the planner from reading an index in order.
-    kind = _repositories.kind + "" if shape.rare else _repositories.kind
-    namespace = _repositories.namespace_id + 0 if shape.rare else _repositories.namespace_id
-    query = select(key, _repositories.id).where(
-        kind == bindparam("kind"), _repositories.private == bindparam("private")
+    kind = place.kind + "" if shape.rare else place.kind
+    namespace = place.namespace_id + 0 if shape.rare else place.namespace_id
+    query = select(key, number).where(
+        kind == bindparam("kind"), place.private == bindparam("private")
     )
-    if shape.rare:
-        query = query.select_from(RepositoryTag.__table__).where(
-            _tags.tag == bindparam("tag0"), _tags.repository_id == _repositories.id
-        )
     if shape.namespace:
         query = query.where(namespace == bindparam("namespace"))
+    if place is _tags:
+        query = query.where(_tags.tag == bindparam("tag0"))
+    if place is _tags and (shape.text or shape.gated is not None):
+        query = query.where(_repositories.id == number)
     if shape.gated is not None:
         open_to_all = _repositories.gated.is_(None)
         query = query.where(~open_to_all if shape.gated else open_to_all)
+    if shape.rare:
+        query = query.where(number.in_(finding.HOLDING))
     if shape.text:
         query = query.where(
             _namespaces.id == _repositories.namespace_id,
@@ -156,19 +169,18 @@ def statement(shape: Shape) -> Select[Any]:
                 bindparam("text"), escape="!"
             ),
         )
-    for number in range(int(shape.rare), shape.tags):
-        other = RepositoryTag.__table__.alias(f"other{number}").c
+    for other in range(int(place is _tags), shape.tags):
+        tagged = RepositoryTag.__table__.alias(f"other{other}")
         query = query.where(
             exists()
-            .where(other.repository_id == _repositories.id, other.tag == bindparam(f"tag{number}"))
-            .correlate(Repository.__table__)
+            .where(tagged.c.repository_id == number, tagged.c.tag == bindparam(f"tag{other}"))
+            .correlate_except(tagged)
         )
     if shape.after:
         query = query.where(
-            tuple_(key, _repositories.id)
-            < tuple_(bindparam("value", type_=key.type), bindparam("last"))
+            tuple_(key, number) < tuple_(bindparam("value", type_=key.type), bindparam("last"))
         )
-    return query.order_by(key.desc(), _repositories.id.desc()).limit(bindparam("limit"))
+    return query.order_by(key.desc(), number.desc()).limit(bindparam("limit"))
 
 
 def _parts(session: Session, wanted: Search, caller: Caller | None) -> Iterator[dict[str, Any]]:
@@ -197,8 +209,18 @@ def _rarest_first(session: Session, tags: Sequence[str]) -> list[str]:
 
 
 def _count(session: Session, tag: str) -> int:
-    """Return how many repositories have a tag, counted only up to where it is no longer rare."""
+    """Return how many repositories have a tag, counted only up to where it no longer matters."""
     return int(session.connection().scalar(_TAGGED, {"tag": tag}) or 0)
+
+
+def _is_rare(session: Session, text: str, *, limit: int) -> bool:
+    """Say whether looking all names with a text up costs less than meeting enough of them.
+
+    Of N repositories, n with the text, one goes through limit * N / n to meet enough.
+    """
+    highest = session.connection().scalar(_HIGHEST) or 0
+    most = isqrt(limit * highest)
+    return finding.count(session, text, most=most + 1) <= most
 
 
 def cursor_after(last: Seen, sort: SortKey) -> str:

@@ -17,6 +17,7 @@ from fin_qlora_hub.errors import (
     ForbiddenError,
     NotFoundError,
 )
+from fin_qlora_hub.finding import keep_name
 from fin_qlora_hub.identity import Caller, Role, role_in, role_under
 from fin_qlora_hub.names import check_repository_name
 from fin_qlora_hub.references import Revision, look_up
@@ -120,7 +121,7 @@ def add_empty(
         card_details=Card().details(),
     )
     session.add(repository)
-    session.flush()
+    keep_name(session, repository)
     return repository
 
 
@@ -204,6 +205,7 @@ def move(
             )
         )
     repository.namespace, repository.name, repository.name_key = namespace, target.name, new_key
+    keep_name(session, repository)
     if old_namespace != namespace.id:
         # Another namespace's clients must not be told of chunks that it has not sent.
         files = select(XetFile.id).filter_by(repository_id=repository.id)

@@ -95,12 +95,15 @@ class Token(Base):
     expires_at: Mapped[datetime | None]
 
 
-def _list_indexes(*keys: str) -> Iterator[Index]:
+LISTED = ("namespace_id", "kind", "private", "updated_at", "created_at", "downloads")
+
+
+def _list_indexes(table: str, *first: str, last: str) -> Iterator[Index]:
     """Make those in whose order lists are read: of what is public, and of one namespace."""
-    for key in keys:
-        yield Index(f"ix_repositories_public_{key}", "kind", "private", key, "id")
-        columns = ("namespace_id", "kind", "private", key, "id")
-        yield Index(f"ix_repositories_namespace_{key}", *columns)
+    namespace, *part = LISTED[:3]
+    for key in LISTED[3:]:
+        yield Index(f"ix_{table}_public_{key}", *first, *part, key, last)
+        yield Index(f"ix_{table}_namespace_{key}", *first, namespace, *part, key, last)
 
 
 class Repository(Base):
@@ -112,7 +115,9 @@ class Repository(Base):
     __tablename__ = "repositories"
     __table_args__ = (
         UniqueConstraint("kind", "namespace_id", "name_key"),
-        *_list_indexes("updated_at", "created_at", "downloads"),
+        # The tags refer to all of it, and follow every change.
+        Index("ix_repositories_listed", "id", *LISTED, unique=True),
+        *_list_indexes("repositories", last="id"),
         {"sqlite_autoincrement": True},  # the number of a removed repository never comes back
     )
 
@@ -133,14 +138,43 @@ class Repository(Base):
 
 
 class RepositoryTag(Base):
-    """A tag by which a repository can be listed, such as `base_model:adapter:ID`."""
+    """A tag by which a repository can be listed, such as `base_model:adapter:ID`.
+
+    It repeats what lists are chosen and sorted by; the database itself keeps the two the same.
+    """
 
     __tablename__ = "repository_tags"
-
-    repository_id: Mapped[int] = mapped_column(
-        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["repository_id", *LISTED],
+            [f"repositories.{name}" for name in ("id", *LISTED)],
+            name="fk_repository_tags_repository_id_repositories",
+            onupdate="CASCADE",
+            ondelete="CASCADE",
+        ),
+        *_list_indexes("repository_tags", "tag", last="repository_id"),
     )
-    tag: Mapped[str] = mapped_column(String(255), primary_key=True, index=True)
+
+    repository_id: Mapped[int] = mapped_column(primary_key=True)
+    tag: Mapped[str] = mapped_column(String(255), primary_key=True)
+    namespace_id: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(8))
+    private: Mapped[bool]
+    updated_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    downloads: Mapped[int]
+
+
+class NameEnd(Base):
+    """An end of a repository's full name in lower case: whatever stands in a name begins one."""
+
+    __tablename__ = "name_ends"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    ending: Mapped[str] = mapped_column(String(32), primary_key=True)
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
 
 
 class EvaluationResult(Base):
