@@ -2,9 +2,13 @@
 
 import pytest
 from huggingface_hub import CommitOperationAdd
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import event, func, select
 
+from fin_qlora_hub import browsing
 from fin_qlora_hub.blobs import Content
+from fin_qlora_hub.browsing import list_below
 from fin_qlora_hub.history import last_changes
 from fin_qlora_hub.references import resolve
 from fin_qlora_hub.repositories import Kind, RepositoryName, _find
@@ -17,16 +21,17 @@ FILE = file_entry("f", Content("a" * 64, "b" * 40, 1))
 @pytest.fixture
 def rows_read(running, monkeypatch):
     """Count the entries of folders that the hub turns from rows into objects."""
-    from fin_qlora_hub import trees
+    from fin_qlora_hub import browsing, trees
 
     rows = []
-    real = trees._entry
+    real = trees.entry_of
 
     def counted(row):
         rows.append(row.name)
         return real(row)
 
-    monkeypatch.setattr(trees, "_entry", counted)
+    for module in (trees, browsing):
+        monkeypatch.setattr(module, "entry_of", counted)
     return rows
 
 
@@ -127,3 +132,58 @@ def test_trees_written_are_read(running, repository) -> None:
         assert isinstance(found.pop("b"), FolderEntry)
         assert found == {"b/c/d": FILE}
         assert walk(session, number, build_tree({}).root) == {}
+
+
+NAMES = st.text("ab.-~", min_size=1, max_size=3)
+PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sets(PATHS, min_size=1, max_size=12), PATHS | st.just("") | st.just("b/"))
+def test_pages_of_folders_go_on_after_any_path(running, repository, paths, after) -> None:
+    files = {
+        path: FILE
+        for path in paths
+        if not any(other.startswith(f"{path}/") for other in paths)  # it is a folder
+    }
+    tree = build_tree(files)
+    folders = {p[:end] for p in files for end in range(len(p)) if p[end] == "/"}
+    expected = sorted(p for p in {*files, *folders} if p > after)
+    name = RepositoryName(Kind.MODEL, *repository.split("/"))
+    browsing_rows = browsing._AFTER.limit(2)
+    with pytest.MonkeyPatch.context() as small, running.hub.database.writing() as session:
+        small.setattr(browsing, "_AFTER", browsing_rows)
+        small.setattr(browsing, "_ROWS_AT_ONCE", 2)
+        number = _find(session, name).id
+        store_tree(session, number, tree)
+
+        def listed(folder: str, *, recursive: bool) -> list[str]:
+            below = list_below(
+                *(session, number, tree.root), folder=folder, recursive=recursive, after=after
+            )
+            return [path for path, _ in below]
+
+        assert listed("", recursive=True) == expected
+        assert listed("", recursive=False) == [p for p in expected if "/" not in p]
+        for folder in folders:
+            inside = [p for p in expected if p.startswith(f"{folder}/")]
+            assert listed(folder, recursive=True) == inside
+            depth = folder.count("/") + 1
+            assert listed(folder, recursive=False) == [p for p in inside if p.count("/") == depth]
+        assert list_below(session, number, tree.root, folder="zz", recursive=True) is None
+
+
+def test_a_page_of_a_large_folder_reads_no_other(running, api, new_name, rows_read) -> None:
+    name = new_name()
+    api.create_repo(name)
+    many = [CommitOperationAdd(f"f{n:04}", b"x") for n in range(2500)]
+    api.create_commit(name, many, commit_message="many")
+    with running.http() as http:
+        rows_read.clear()
+        answer = http.get(f"/api/models/{name}/tree/main", params={"cursor": "f0999"})
+        assert [item["path"] for item in answer.json()] == [f"f{n:04}" for n in range(1000, 2000)]
+        assert "next" in answer.links
+        assert len(rows_read) <= 1001 + browsing._ROWS_AT_ONCE
+        assert len({item.path for item in api.list_repo_tree(name)}) == 2501

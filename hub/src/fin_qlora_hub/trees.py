@@ -99,22 +99,6 @@ def folders_below(
     return found
 
 
-def list_below(
-    session: Session, repository_id: int, oid: str, *, folder: str, recursive: bool
-) -> dict[str, Entry] | None:
-    """Return what is in a folder by full path, in path order; None if there is no such folder."""
-    root: Entry | None = FolderEntry(oid)
-    if folder:
-        root = find_entry(session, repository_id, oid, folder)
-    if not isinstance(root, FolderEntry):
-        return None
-    if recursive:
-        return walk(session, repository_id, root.oid, below=folder)
-    prefix = f"{folder}/" if folder else ""
-    entries = _load(session, repository_id, [root.oid])[root.oid]
-    return {prefix + name: entry for name, entry in sorted(entries.items())}
-
-
 def all_files(session: Session, repository_id: int, oid: str) -> dict[str, FileEntry]:
     """Return every file under a tree by full path, in path order."""
     entries = walk(session, repository_id, oid)
@@ -158,7 +142,7 @@ def named(
 ) -> dict[str, Entry]:
     """Return those of the names that a folder holds."""
     return {
-        row.name: _entry(row)
+        row.name: entry_of(row)
         for part in _parts(names)
         for row in session.connection().execute(
             _SOME, {"repository": repository_id, "tree": oid, "names": part}
@@ -243,7 +227,7 @@ def _load(session: Session, repository_id: int, oids: Iterable[str]) -> dict[str
     for part in _parts(loaded):
         values = {"repository": repository_id, "trees": part}
         for row in session.connection().execute(_ALL, values):
-            loaded[row.tree_oid][row.name] = _entry(row)
+            loaded[row.tree_oid][row.name] = entry_of(row)
     return loaded
 
 
@@ -266,7 +250,8 @@ def _columns(entry: Entry) -> dict[str, object]:
     }
 
 
-def _entry(row: Row[*tuple[object, ...]]) -> Entry:
+def entry_of(row: Row[*tuple[object, ...]]) -> Entry:
+    """Return what a row of the table says."""
     if row.sha256 is None:
         return FolderEntry(row.oid)
     return FileEntry(row.oid, Content(row.sha256, row.git_sha1, row.size), row.large)

@@ -1,12 +1,14 @@
 """The files of a revision: listings and questions about single paths."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Annotated
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, ValidationError
 
+from fin_qlora_hub.browsing import list_below
 from fin_qlora_hub.errors import BadRequestError, EntryNotFoundError, UnhostedRepositoryError
 from fin_qlora_hub.history import last_changes
 from fin_qlora_hub.names import normalise_path
@@ -23,7 +25,7 @@ from fin_qlora_hub.routes.dependencies import (
 )
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.text import Text, shortened
-from fin_qlora_hub.trees import Entry, FileEntry, find_entries, list_below
+from fin_qlora_hub.trees import Entry, FileEntry, find_entries
 from fin_qlora_hub.xet.files import advertised_hashes
 
 router = APIRouter()
@@ -59,22 +61,24 @@ def list_files(
             # and goes on only if the folder, not the model, is missing.
             raise EntryNotFoundError(f"{shortened(folder)} does not exist: {error}") from error
         commit = resolve(session, repository, revision)
-        entries = list_below(
-            session, repository.id, commit.tree_oid, folder=folder, recursive=recursive
+        below = list_below(
+            *(session, repository.id, commit.tree_oid),
+            folder=folder,
+            recursive=recursive,
+            after=cursor,
         )
-        if entries is None:
+        if below is None:
             message = f"{shortened(folder)} does not exist on {shortened(revision)}"
             raise EntryNotFoundError(message, commit=commit.oid)
         size = EXPANDED_PAGE if expand else PAGE
-        rest = [path for path in entries if path > cursor]
-        paths = rest[:size]
-        last = last_changes(session, repository, commit, paths) if expand else {}
-        hashes = advertised_hashes(session, repository.id, _large(entries[path] for path in paths))
+        entries = dict(islice(below, size))
+        last = last_changes(session, repository, commit, entries) if expand else {}
+        hashes = advertised_hashes(session, repository.id, _large(entries.values()))
         items = [
-            payloads.tree_item(path, entries[path], last=last.get(path), xet_hashes=hashes)
-            for path in paths
+            payloads.tree_item(path, entry, last=last.get(path), xet_hashes=hashes)
+            for path, entry in entries.items()
         ]
-    following = paths[-1] if len(rest) > size else None
+        following = next(reversed(entries)) if next(below, None) else None
     return page(items, request=request, public_url=public_url, cursor=following)
 
 
