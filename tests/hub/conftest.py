@@ -42,6 +42,7 @@ ON_BOTH = {
     "test_commits",
     "test_discussions",
     "test_lists",
+    "test_mirror",
     "test_moving",
     "test_rewriting",
     "test_trees",

@@ -7,16 +7,21 @@ from pathlib import Path
 import pytest
 
 from fin_qlora_hub import migrations as present
+from fin_qlora_hub.awaited import Awaited, note_to_come
+from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.errors import NotInitialisedError, StorageFullError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.mirrors import begin, note_checked
 from fin_qlora_hub.schema import current_form, migrate
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.tables import Base
+from fin_qlora_hub.visibility import Kind, RepositoryName
 
 pytestmark = pytest.mark.sqlite
 NEWEST = max(
     path.name[1:5] for path in (Path(present.__file__).parent / "versions").glob("r[0-9]*.py")
 )
+MIRRORED = RepositoryName(Kind.MODEL, "lab", "base")
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -73,6 +78,11 @@ def populated(start_hub, tmp_path) -> Path:
         hub.api().move_repo("desk/a", "desk/b")
         hub.api().update_repo_settings("desk/b", gated="manual")
         hub.api().grant_access("desk/b", "carol")
+        with hub.hub.database.writing() as session:
+            mirror = begin(session, MIRRORED, upstream="https://there.invalid", whole=True)
+            note_checked(session, mirror, "refs/heads/main", "0" * 40)
+            content = Content("0" * 64, None, 1)
+            note_to_come(session, mirror.id, [Awaited(content, "w.bin", "0" * 40)])
         return hub.hub.settings.database_path
 
 

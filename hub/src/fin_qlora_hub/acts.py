@@ -10,8 +10,10 @@ class Act(StrEnum):
     REPOSITORY_DUPLICATED = "repository.duplicated"
     REPOSITORY_IMPORTED = "repository.imported"
     REPOSITORY_EXPORTED = "repository.exported"
+    REPOSITORY_MIRRORED = "repository.mirrored"
     REPOSITORY_MOVED = "repository.moved"
     REPOSITORY_DELETED = "repository.deleted"
+    MIRRORING_ENDED = "repository.mirroring-ended"
     VISIBILITY_CHANGED = "repository.visibility-changed"
     GATE_CHANGED = "repository.gate-changed"
 

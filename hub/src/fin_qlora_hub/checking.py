@@ -12,6 +12,8 @@ from fin_qlora_hub.gitobjects import tree_id
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.tables import (
     Commit,
+    Mirror,
+    MirrorContent,
     Reference,
     Repository,
     StoredFile,
@@ -126,7 +128,17 @@ def _contents(hub: Hub, session: Session) -> Iterator[str]:
         )
         .exists()
     )
-    query = select(TreeEntry).where(TreeEntry.sha256.is_not(None), ~stored)
+    to_come = (
+        select(MirrorContent.sha256)
+        .join(Mirror, Mirror.id == MirrorContent.mirror_id)
+        .where(
+            Mirror.repository_id == TreeEntry.repository_id,
+            MirrorContent.sha256 == TreeEntry.sha256,
+            MirrorContent.fetched_at.is_(None),
+        )
+        .exists()
+    )
+    query = select(TreeEntry).where(TreeEntry.sha256.is_not(None), ~stored, ~to_come)
     with session.scalars(query.execution_options(yield_per=1000)) as entries:
         for entry in entries:
             yield (

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from fin_qlora_hub import __version__, audit_commands, care
+from fin_qlora_hub import __version__, audit_commands, care, mirror_commands
 from fin_qlora_hub.acting import Actor, Means, act_as
 from fin_qlora_hub.errors import HubError, UnreachableError
 from fin_qlora_hub.output import DataDir, Format, OutputFormat, print_result, settings_of
@@ -33,6 +33,7 @@ app.add_typer(users, name="user")
 app.add_typer(organizations, name="org")
 app.add_typer(tokens, name="token")
 app.add_typer(audit_commands.app, name="audit")
+app.add_typer(mirror_commands.app, name="mirror")
 
 
 class MemberRole(StrEnum):

@@ -17,6 +17,7 @@ from fin_qlora_hub.audit import record
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.locking import held
 from fin_qlora_hub.tables import (
+    MirrorContent,
     Repository,
     StoredFile,
     TreeEntry,
@@ -174,7 +175,9 @@ def _remove_contents(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:
     for names in _in_parts(old):
         with hub.database.writing() as session:
             query = select(StoredFile.sha256).where(StoredFile.sha256.in_(names))
-            unused = sorted(set(names) - set(session.scalars(query)))
+            coming = select(MirrorContent.sha256).where(MirrorContent.sha256.in_(names))
+            used = {*session.scalars(query), *session.scalars(coming)}
+            unused = sorted(set(names) - used)
             removed = hub.blobs.remove_unused(unused, before=moment, dry_run=dry_run)
         total += Collected(contents=len(removed), size=sum(removed.values()))
     return total

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import place_of, record
+from fin_qlora_hub.awaited import require_whole
 from fin_qlora_hub.copying import copy_chunked
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.references import PULL_REQUESTS
@@ -38,6 +39,7 @@ def duplicate(
     Whoever calls has made sure that the source's files may be fetched. Discussions and pull
     requests stay behind. The session must be a writing one: all of it happens, or nothing.
     """
+    require_whole(session, source)
     made = claim(session, wanted, private=private, caller=caller)
     made.card, made.card_details = source.card, source.card_details
     session.flush()

@@ -8,7 +8,8 @@
     ├── InvalidTokenError          the token is unknown, expired or revoked
     ├── ForbiddenError             the caller is known and may not do this
     │   └── GatedError             they may see the repository, but must ask for its files
-    │       └── GatedForStrangersError     they must say who they are before they can ask
+    │       ├── GatedForStrangersError     they must say who they are before they can ask
+    │       └── NotMirroredError           it would be mirrored, but is not here (yet)
     ├── NotFoundError
     │   ├── RepositoryNotFoundError
     │   │   └── UnhostedRepositoryError   nothing to read in a namespace that is not the caller's
@@ -21,7 +22,9 @@
     └── OperationalError           the machine, not the caller, is at fault
         ├── StorageFullError
         ├── BusyError
-        │   └── UnreachableError       the database does not answer
+        │   ├── UnreachableError       the database does not answer
+        │   └── NotFetchedError        a file of a mirrored repository is not here yet
+        ├── UpstreamError              the hub that is mirrored does not answer as it should
         ├── NotInitialisedError
         ├── UnusableDataError
         ├── AlreadyServedError
@@ -72,6 +75,13 @@ class GatedError(ForbiddenError):
 
 class GatedForStrangersError(GatedError):
     """A stranger may see the repository, but must sign in before they can be let in."""
+
+
+class NotMirroredError(GatedError):
+    """A repository of another hub that this one may mirror, and does not have (yet).
+
+    Clients take it as they take a gated one: they look into their own cache.
+    """
 
 
 class NotFoundError(HubError):
@@ -142,6 +152,21 @@ class UnreachableError(BusyError):
     def __init__(self, reason: str = "it broke off the connection") -> None:
         super().__init__("The hub's database cannot be reached. Try again in a moment.")
         self.reason = reason  # may name machines: for administrators alone
+
+
+class NotFetchedError(BusyError):
+    """A file of a mirrored repository that nobody has asked for before."""
+
+
+class UpstreamError(OperationalError):
+    """The hub that is mirrored refuses, does not answer, or answers nonsense.
+
+    `lasting` says that the same question would get the same answer.
+    """
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 class NotInitialisedError(OperationalError):

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from fin_qlora_hub import __version__, disk
 from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import record
+from fin_qlora_hub.awaited import require_whole
 from fin_qlora_hub.bundles import BundleWriter, Manifest, Part, fingerprint
 from fin_qlora_hub.described import (
     EMPTY_TREE,
@@ -64,6 +65,7 @@ def export(
                 repository = find_repository(session, name)
                 if repository is None:
                     raise NotFoundError(f"There is no {name.kind} {name} on this hub.")
+                require_whole(session, repository)
                 described = describe(session, repository)
                 descriptions.append(described.model_dump_json().encode())
                 for sha256, file in described.files().items():

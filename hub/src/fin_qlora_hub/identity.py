@@ -23,6 +23,8 @@ from fin_qlora_hub.tables import Membership, Namespace, Token
 from fin_qlora_hub.text import quoted
 
 TOKEN_PREFIX = "fqh_"
+# The kind of a namespace of another hub: its members read, and nobody writes.
+MIRROR = "mirror"
 MAX_TOKEN_NAME = 100
 _LOOKUP_LENGTH = len(TOKEN_PREFIX) + 8
 _tokens, _users = Token.__table__.c, Namespace.__table__.c
@@ -96,10 +98,16 @@ def add_organization(
 
 
 def grant(session: Session, organization: str, user: str, *, role: Role) -> None:
-    """Give a user a role in an organization, in place of any that they had."""
+    """Give a user a role in an organization, in place of any that they had.
+
+    What is mirrored can only be read.
+    """
+    found = _find_organization(session, organization)
+    if found.kind == MIRROR and role is not Role.READ:
+        raise BadRequestError(f"{found.name} is mirrored from another hub: grant the role 'read'.")
     session.merge(
         Membership(
-            organization_id=_find_organization(session, organization).id,
+            organization_id=found.id,
             user_id=find_user(session, user).id,
             role=role,
         )
@@ -232,6 +240,9 @@ def find_user(session: Session, name: str) -> Namespace:
 
 
 def _find_organization(session: Session, name: str) -> Namespace:
+    known = find_namespace(session, name)
+    if known is not None and known.kind == MIRROR:
+        return known
     return _find(session, name, kind="org", what="organization")
 
 

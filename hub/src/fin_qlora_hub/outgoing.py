@@ -12,8 +12,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import urlsplit
@@ -21,10 +21,14 @@ from urllib.parse import urlsplit
 from fin_qlora_hub.errors import BadRequestError, OperationalError
 
 SECONDS = 10.0
+IDLE_SECONDS = 30.0
+# What an answer of unknown length must bring in each while, not to count as idle.
+IDLE_BYTES = 64 * 1024
 MAX_BYTES = 1024 * 1024
 MAX_URL = 2048
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_PIECE_BYTES = 1024 * 1024
 _PORTS = {"http": 80, "https": 443}
 # Not public, though Python's `is_global` says so: ways to IPv4 machines, and the old private ones.
 _NOT_PUBLIC = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "2002::/16", "fec0::/10")))
@@ -52,6 +56,35 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What another server says, while it still says it; its bytes are to be read once."""
+
+    status: int
+    headers: Mapping[str, str]
+    _host: str
+    _answer: http.client.HTTPResponse = field(repr=False)
+    _idle_seconds: float
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes as they come; raises OutgoingError where they end too early or crawl."""
+        waited, got = 0.0, 0
+        while True:
+            asked = time.monotonic()
+            with _failures_named(self._host):
+                piece = self._answer.read1(_PIECE_BYTES)
+                if not piece and self._answer.length:
+                    raise http.client.IncompleteRead(b"", self._answer.length)
+                waited, got = waited + time.monotonic() - asked, got + len(piece)
+                if waited > self._idle_seconds and got < IDLE_BYTES:
+                    raise TimeoutError("it answers too slowly")
+            if not piece:
+                return
+            if waited > self._idle_seconds:
+                waited, got = 0.0, 0
+            yield piece
 
 
 @dataclass(frozen=True)
@@ -91,14 +124,8 @@ class Outgoing:
 
         Raises ForbiddenAddressError or OutgoingError; any status of the other server is an answer.
         """
-        self.check(url)
-        scheme, host, port, target = _parts(url)
         end = time.monotonic() + seconds
-        connection: _Plain
-        if scheme == "https":
-            connection = _Tls(self, host, port, end=end, context=self.tls)
-        else:
-            connection = _Plain(self, host, port, end=end)
+        host, target, connection = self._connection(url, end=end)
         # The one clock that a server cannot reset by sending a byte now and then.
         timer = threading.Timer(seconds, _break_off, (connection,))
         timer.daemon = True
@@ -121,6 +148,48 @@ class Outgoing:
         finally:
             timer.cancel()
             connection.close()
+
+    @contextmanager
+    def stream(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> Iterator[Streamed]:
+        """Ask for something long: it begins within `seconds`, and then never stops for long.
+
+        Raises ForbiddenAddressError or OutgoingError, also while the bytes are read.
+        """
+        end = time.monotonic() + seconds
+        host, target, connection = self._connection(url, end=end)
+        timer = threading.Timer(seconds, _break_off, (connection,))
+        timer.daemon = True
+        timer.start()
+        try:
+            with _failures_named(host):
+                connection.request("GET", target, headers=dict(headers or {}))
+                answer = connection.getresponse()
+                timer.cancel()
+                if time.monotonic() >= end:
+                    raise TimeoutError("it took too long")
+                if connection.opened is not None:
+                    connection.opened.settimeout(idle_seconds)
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            with closing(answer):
+                yield Streamed(answer.status, found, host, answer, idle_seconds)
+        finally:
+            timer.cancel()
+            connection.close()
+
+    def _connection(self, url: str, *, end: float) -> tuple[str, str, "_Plain"]:
+        """Return the host, what to ask it for, and a connection that is not open yet."""
+        self.check(url)
+        scheme, host, port, target = _parts(url)
+        if scheme == "https":
+            return host, target, _Tls(self, host, port, end=end, context=self.tls)
+        return host, target, _Plain(self, host, port, end=end)
 
     def connect(self, host: str, port: int, *, scheme: str, end: float) -> socket.socket:
         """Open a connection to an address of a host, after a look at all that it has."""
@@ -217,6 +286,14 @@ def _break_off(connection: _Plain) -> None:
         with suppress(OSError):
             # Not `SSLSocket.shutdown`, which must not run beside a reading.
             socket.socket.shutdown(connection.opened, socket.SHUT_RDWR)
+
+
+@contextmanager
+def _failures_named(host: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException, UnicodeError, ValueError) as error:
+        raise OutgoingError(f"{host} could not be asked: {_reason(error)}.") from error
 
 
 def _reason(error: Exception) -> str:

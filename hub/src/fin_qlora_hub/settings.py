@@ -1,8 +1,9 @@
 """What can be set about a server: by argument, by FIN_QLORA_HUB_* variables, or by default."""
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -10,6 +11,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 PUBLIC_HUBS = ("huggingface.co", "hf.co")
+GIB = 1024 * MIB
+# Names with commas between them: environment variables hold no lists.
+Names = Annotated[tuple[str, ...], NoDecode]
+_MIRRORED = re.compile(r"(?:datasets/)?\w[\w.-]*/[\w.*?-]+", re.ASCII)
+_HOST = re.compile(r"(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]{1,5})?")
 
 
 class Settings(BaseSettings):
@@ -44,11 +50,26 @@ class Settings(BaseSettings):
         default=(),
         description="Networks that are not public and to which the hub may send requests.",
     )
+    mirror_upstream: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#@]+$",
+        description="Base URL of the hub of which repositories are mirrored.",
+    )
+    mirror_token: SecretStr | None = None
+    mirror_allow: Names = ()
+    mirror_download_hosts: Names = ()
+    mirror_readers: Literal["everyone", "granted"] = "granted"
+    mirror_repository_bytes: int = Field(default=256 * GIB, gt=0)
+    mirror_total_bytes: int = Field(default=1024 * GIB, gt=0)
+    mirror_downloads: int = Field(default=4, gt=0, le=32)
+    mirror_fresh_seconds: float = Field(default=300, ge=0)
 
-    @field_validator("outgoing_networks", mode="before")
+    @field_validator("outgoing_networks", "mirror_allow", "mirror_download_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return [part.strip() for part in value.split(",") if part.strip()]
 
     @field_validator("database_url")
     @classmethod
@@ -74,6 +95,26 @@ class Settings(BaseSettings):
             ip_network(part.strip())
         return value
 
+    @field_validator("mirror_allow")
+    @classmethod
+    def _are_repositories(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            if not _MIRRORED.fullmatch(pattern):
+                raise ValueError(
+                    f"{pattern!r} is no pattern of repositories: write NAMESPACE/NAME or "
+                    "datasets/NAMESPACE/NAME, where '*' may stand in NAME alone"
+                )
+        return value
+
+    @field_validator("mirror_download_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        hosts = tuple(host.lower() for host in value)
+        for host in hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"{host!r} is no host: write cdn.example.com or *.example.com")
+        return hosts
+
     @property
     def database_path(self) -> Path:
         """Where the metadata lies unless `database_url` is set."""
@@ -93,6 +134,11 @@ class Settings(BaseSettings):
     def parts_path(self) -> Path:
         """Where parts of large files wait for the others."""
         return self.data_dir / "parts"
+
+    @property
+    def mirror_path(self) -> Path:
+        """Where files of another hub grow until they have come whole."""
+        return self.data_dir / "mirror"
 
     @property
     def collection_lock_path(self) -> Path:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.awaited import is_to_come
 from fin_qlora_hub.blobs import BlobStore
+from fin_qlora_hub.errors import NotFetchedError
 from fin_qlora_hub.xet.files import ChunkedFile, find_file
 from fin_qlora_hub.xet.store import XorbStore
 
@@ -35,10 +37,18 @@ class Storage:
     xorbs: XorbStore
 
     def source(self, session: Session, repository_id: int, sha256: str, *, size: int) -> Source:
-        """Find a content that is known to belong to a repository."""
+        """Find a content that is known to belong to a repository.
+
+        Raises NotFetchedError for one of a mirrored repository that is not here yet.
+        """
         chunked = None
         if not self.blobs.holds(sha256):
             chunked = find_file(session, repository_id, sha256=sha256)
+            if chunked is None and is_to_come(session, repository_id, sha256):
+                raise NotFetchedError(
+                    "The file is in a mirrored repository and is not on this hub yet: download it "
+                    "as a whole, then try again."
+                )
         return Source(self, sha256, size, chunked)
 
     def remove_old(self) -> int:

@@ -481,3 +481,58 @@ class CollectionItem(Base):
     )
     position: Mapped[int]
     note: Mapped[str] = mapped_column(String(500))
+
+
+class Mirror(Base):
+    """A repository of another hub that this one mirrors, once it is here in `repository_id`.
+
+    A `whole` one has all files of its revisions and moves when it is told to; of the others, large
+    files come when somebody asks for them.
+    """
+
+    __tablename__ = "mirrors"
+    __table_args__ = (UniqueConstraint("kind", "namespace_id", "name_key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    namespace_id: Mapped[int] = mapped_column(ForeignKey("namespaces.id", ondelete="CASCADE"))
+    name_key: Mapped[str] = mapped_column(String(96))
+    repository_id: Mapped[int | None] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), unique=True
+    )
+    upstream: Mapped[str]
+    whole: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class MirrorRevision(Base):
+    """A branch, tag or commit that is followed, where it was, and what went wrong since."""
+
+    __tablename__ = "mirror_revisions"
+
+    mirror_id: Mapped[int] = mapped_column(
+        ForeignKey("mirrors.id", ondelete="CASCADE"), primary_key=True
+    )
+    revision: Mapped[str] = mapped_column(String(300), primary_key=True)
+    commit_oid: Mapped[str] = mapped_column(String(40))
+    checked_at: Mapped[datetime]
+    problem: Mapped[str | None]
+
+
+class MirrorContent(Base):
+    """A content on its way: not fetched yet, or fetched for a revision that is not here yet.
+
+    `path` in `commit_oid` is where the other hub has it.
+    """
+
+    __tablename__ = "mirror_contents"
+
+    mirror_id: Mapped[int] = mapped_column(
+        ForeignKey("mirrors.id", ondelete="CASCADE"), primary_key=True
+    )
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    git_sha1: Mapped[str | None] = mapped_column(String(40))
+    size: Mapped[int] = mapped_column(BigInteger)
+    path: Mapped[str]
+    commit_oid: Mapped[str] = mapped_column(String(40))
+    fetched_at: Mapped[datetime | None]

@@ -19,7 +19,7 @@ from fin_qlora_hub.errors import (
     RepositoryNotFoundError,
     UnhostedRepositoryError,
 )
-from fin_qlora_hub.identity import Caller
+from fin_qlora_hub.identity import MIRROR, Caller
 from fin_qlora_hub.tables import FormerName, Membership, Namespace, Repository
 
 _MISSING = "Repository not found"
@@ -96,7 +96,7 @@ _Owner, _There = Namespace.__table__.alias(), Membership.__table__.alias()
 # A namespace, the caller's role in it, and where a repository went that had the name before.
 _FORMER = (
     select(
-        *(_namespaces.id, _memberships.role, _Owner.c.name, _repositories.name),
+        *(_namespaces.id, _namespaces.kind, _memberships.role, _Owner.c.name, _repositories.name),
         *(_repositories.private, _Owner.c.id, _There.c.role),
     )
     .select_from(
@@ -177,10 +177,10 @@ def _absent(
     row = session.connection().execute(_FORMER, values).first()
     if row is None:
         return _hidden(caller)
-    namespace_id, role, moved_to, name, private, owner_id, role_there = row
+    namespace_id, namespace_kind, role, moved_to, name, private, owner_id, role_there = row
     if moved_to is not None and (not private or owner_id == user or role_there is not None):
         return RepositoryMovedError(f"{moved_to}/{name}")
-    if namespace_id != user and role is None:
+    if namespace_kind == MIRROR or (namespace_id != user and role is None):
         return _hidden(caller)
     return RepositoryNotFoundError(_MISSING)
 

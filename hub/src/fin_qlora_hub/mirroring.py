@@ -1,0 +1,277 @@
+"""Taking revisions of repositories from another hub: described, fetched, verified, then shown."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.awaited import (
+    Awaited,
+    arrived,
+    known_contents,
+    note_fetched,
+    stored_bytes,
+    to_come,
+)
+from fin_qlora_hub.blobs import Content
+from fin_qlora_hub.database import Database
+from fin_qlora_hub.descriptions import keep_card, make_card
+from fin_qlora_hub.errors import IllegalPathError, UpstreamError
+from fin_qlora_hub.fetching import Fetcher
+from fin_qlora_hub.gitobjects import lfs_pointer, object_id
+from fin_qlora_hub.mirrors import Taken, begin, find_mirror, is_here, keep, note_problem, point
+from fin_qlora_hub.names import check_path
+from fin_qlora_hub.outgoing import Outgoing
+from fin_qlora_hub.references import DEFAULT_BRANCH, resolve
+from fin_qlora_hub.settings import MIB, Settings
+from fin_qlora_hub.storage import Storage
+from fin_qlora_hub.tables import Mirror, Repository
+from fin_qlora_hub.text import quoted, shortened
+from fin_qlora_hub.trees import FileEntry, all_files, build_tree
+from fin_qlora_hub.upstream import Found, Upstream, UpstreamFile
+from fin_qlora_hub.visibility import RepositoryName
+
+# Files up to this size come with the description of a revision, as all that stands in git itself.
+SMALL_BYTES = MIB
+MAX_SMALL_BYTES = 256 * MIB
+_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """A revision that is here now, under the id that it has on the other hub."""
+
+    name: str
+    revision: str
+    commit: str
+    new: bool
+
+
+class Mirroring:
+    """Takes revisions from the hub that the settings name."""
+
+    def __init__(self, settings: Settings, database: Database, storage: Storage) -> None:
+        self._settings = settings
+        self._database = database
+        self._storage = storage
+        self._upstream = Upstream(settings, Outgoing(settings.outgoing_networks))
+        self._slots = BoundedSemaphore(settings.mirror_downloads)
+        self.fetcher = Fetcher(settings.mirror_path, storage.blobs, self._upstream)
+
+    def take(self, wanted: RepositoryName, revision: str, *, whole: bool) -> Mirrored:
+        """Make a revision readable here, as it is on the other hub.
+
+        A `whole` one only once every file is here; else its large files come when they are asked
+        for. Raises UpstreamError; what was here before stays as it is, and what was fetched is not
+        fetched again.
+        """
+        try:
+            found = self._upstream.find(wanted, revision)
+            try:
+                return self._take(found, revision, whole=whole)
+            except IllegalPathError as error:
+                raise UpstreamError(f"{wanted} cannot be kept: {error}", lasting=True) from error
+        except UpstreamError as error:
+            with self._database.writing() as session:
+                mirror = find_mirror(session, wanted)
+                if mirror is not None:
+                    note_problem(session, mirror, revision, str(error))
+            raise
+
+    def bring(
+        self,
+        mirror_id: int,
+        name: RepositoryName,
+        awaited: Awaited,
+        *,
+        on_verified: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Fetch a content that a visible revision names; False while another process does so."""
+        content = awaited.content
+        with self._database.reading() as session:
+            if content.sha256 not in {one.content.sha256 for one in to_come(session, mirror_id)}:
+                return True  # it has come meanwhile
+            self._require_room(session, mirror_id, name, content.size)
+        file = UpstreamFile(awaited.path, "", content.size, content.sha256)
+        with self._slots:
+            fetched = self.fetcher.large(name, awaited.oid, file, on_verified=on_verified)
+        if fetched is None:
+            return False
+        with self._database.writing() as session:
+            mirror = session.get(Mirror, mirror_id)
+            if mirror is not None and mirror.repository_id is not None:  # else removed meanwhile
+                arrived(session, mirror, [content])
+        self.fetcher.forget(name, content.sha256)
+        return True
+
+    def _take(self, found: Found, revision: str, *, whole: bool) -> Mirrored:
+        with self._database.writing() as session:
+            mirror = begin(session, found.name, upstream=self._upstream.address, whole=whole)
+            number, whole = mirror.id, mirror.whole
+            here = is_here(session, mirror, found.oid)
+            if here:
+                point(session, mirror, found.reference, found.oid)
+                self._keep_card(session, session.get_one(Repository, mirror.repository_id))
+        if not here:
+            self._describe(number, found, whole=whole)
+        if whole:
+            self._complete(number, found.name)
+        return Mirrored(str(found.name), revision, found.oid, not here)
+
+    def _describe(self, number: int, found: Found, *, whole: bool) -> None:
+        """Fetch what must be here before a revision is seen, then let it be seen."""
+        files = self._upstream.files(found.name, found.oid)
+        described = self._upstream.commit(found.name, found.oid)
+        for file in files:
+            self._check(found.name, file)
+        with self._database.reading() as session:
+            known = _by_id(known_contents(session, session.get_one(Mirror, number)))
+            known = {i: c for i, c in known.items() if self._storage.blobs.holds(c.sha256)}
+            wanted = {_id(file): file for file in files if whole or _comes_first(file)}
+            lacking = [file for i, file in wanted.items() if i not in known]
+            size = sum(file.size for file in lacking)
+            self._require_room(session, number, found.name, size)
+        if not whole and size > MAX_SMALL_BYTES:
+            raise UpstreamError(
+                f"{found.name} has {size:,} bytes of small files there, too many to fetch while "
+                f"somebody waits: run `fin-qlora-hub mirror add {found.name}`.",
+                lasting=True,
+            )
+        known |= _by_id(self._fetch(number, found, lacking))
+        entries = {file.path: _entry(file, known) for file in files}
+        held, missing = {}, {}
+        for file in files:
+            content = entries[file.path].content
+            if _id(file) in known:
+                held[content.sha256] = content
+            else:
+                missing[content.sha256] = Awaited(content, file.path, found.oid)
+        taken = Taken(
+            name=found.name,
+            oid=found.oid,
+            reference=found.reference,
+            tree=build_tree(entries),
+            described=described,
+            held=list(held.values()),
+            to_come=[one for sha256, one in missing.items() if sha256 not in held],
+        )
+        with self._database.writing() as session:
+            mirror = session.get_one(Mirror, number)
+            self._keep_card(session, keep(session, self._settings, mirror, taken))
+
+    def _keep_card(self, session: Session, repository: Repository) -> None:
+        head = resolve(session, repository, DEFAULT_BRANCH)
+        files = all_files(session, repository.id, head.tree_oid)
+        card = make_card(session, self._storage, repository, files, staged={})
+        keep_card(session, repository, card)
+
+    def _check(self, name: RepositoryName, file: UpstreamFile) -> None:
+        if check_path(file.path) != file.path:
+            raise UpstreamError(
+                f"{name} has {quoted(file.path)} there, which is not in the form in which this hub "
+                "keeps paths.",
+                lasting=True,
+            )
+        if file.size > self._settings.max_file_bytes:
+            raise UpstreamError(
+                f"{shortened(file.path)} of {name} has {file.size:,} bytes, more than "
+                "FIN_QLORA_HUB_MAX_FILE_BYTES.",
+                lasting=True,
+            )
+
+    def _require_room(self, session: Session, number: int, name: RepositoryName, more: int) -> None:
+        mirror = session.get_one(Mirror, number)
+        own = sum(content.size for content in known_contents(session, mirror))
+        limits = (
+            (own, self._settings.mirror_repository_bytes, "REPOSITORY"),
+            (stored_bytes(session), self._settings.mirror_total_bytes, "TOTAL"),
+        )
+        for used, limit, what in limits:
+            if used + more > limit:
+                raise UpstreamError(
+                    f"{name} needs {more:,} bytes more here, beyond the {limit:,} of "
+                    f"FIN_QLORA_HUB_MIRROR_{what}_BYTES: ask the administrator.",
+                    lasting=True,
+                )
+
+    def _fetch(self, number: int, found: Found, files: Sequence[UpstreamFile]) -> list[Content]:
+        """Fetch files, some at a time; what has come is remembered even if another fails."""
+        done: list[Content] = []
+        unnoted: list[Awaited] = []
+
+        def note() -> None:
+            with self._database.writing() as session:
+                note_fetched(session, number, unnoted)
+            for one in unnoted:
+                self.fetcher.forget(found.name, one.content.sha256)
+            unnoted.clear()
+
+        with ThreadPoolExecutor(self._settings.mirror_downloads) as pool:
+            running = {pool.submit(self._fetch_one, number, found, file): file for file in files}
+            try:
+                for future in as_completed(running):
+                    content, file = future.result(), running[future]
+                    done.append(content)
+                    unnoted.append(Awaited(content, file.path, found.oid))
+                    if content.size > SMALL_BYTES:
+                        note()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            finally:
+                if unnoted:
+                    note()
+        return done
+
+    def _fetch_one(self, number: int, found: Found, file: UpstreamFile) -> Content:
+        with self._slots:
+            if file.sha256 is None or file.size <= SMALL_BYTES:
+                return self.fetcher.small(found.name, found.oid, file)
+            while (content := self.fetcher.large(found.name, found.oid, file)) is None:
+                self.fetcher.pause(_WAIT_SECONDS)  # another process fetches it
+                with self._database.reading() as session:
+                    known = known_contents(session, session.get_one(Mirror, number))
+                    if (content := _by_id(known).get(file.sha256)) is not None:
+                        break
+            return content
+
+    def _complete(self, number: int, name: RepositoryName) -> None:
+        """Fetch what visible revisions name and nobody has asked for yet."""
+        with self._database.reading() as session:
+            missing = to_come(session, number)
+
+        def fetch(one: Awaited) -> None:
+            while not self.bring(number, name, one):
+                self.fetcher.pause(_WAIT_SECONDS)
+
+        with ThreadPoolExecutor(self._settings.mirror_downloads) as pool:
+            for future in [pool.submit(fetch, one) for one in missing]:
+                future.result()
+
+
+def _comes_first(file: UpstreamFile) -> bool:
+    return file.sha256 is None or file.size <= SMALL_BYTES
+
+
+def _id(file: UpstreamFile) -> str:
+    """Return by what the other hub names a content: its SHA-256, or its git id."""
+    return file.sha256 or file.oid
+
+
+def _by_id(contents: Iterable[Content]) -> dict[str, Content]:
+    found = {}
+    for content in contents:
+        found[content.sha256] = content
+        if content.git_sha1 is not None:
+            found[content.git_sha1] = content
+    return found
+
+
+def _entry(file: UpstreamFile, known: dict[str, Content]) -> FileEntry:
+    """Present a file as the other hub does, so that it has the same id here."""
+    if file.sha256 is None:
+        return FileEntry(file.oid, known[file.oid], large=False)
+    content = Content(file.sha256, None, file.size)
+    return FileEntry(object_id("blob", lfs_pointer(file.sha256, file.size)), content, large=True)

@@ -1,0 +1,398 @@
+"""Mirrored repositories in the metadata: whose they are, what they follow, what is still to come.
+
+A namespace of another hub is a namespace here, of a kind of its own: its name is taken, nobody
+writes there, and its members, or everyone, may read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import record
+from fin_qlora_hub.awaited import Awaited, arrived, note_to_come
+from fin_qlora_hub.blobs import Content
+from fin_qlora_hub.errors import AlreadyExistsError, NotFoundError
+from fin_qlora_hub.identity import MIRROR, Caller, find_namespace, role_in
+from fin_qlora_hub.names import check_namespace, check_repository_name
+from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
+from fin_qlora_hub.repositories import add_empty, find_repository, remove
+from fin_qlora_hub.settings import Settings
+from fin_qlora_hub.tables import (
+    Commit,
+    Mirror,
+    MirrorContent,
+    MirrorRevision,
+    Namespace,
+    Reference,
+    Repository,
+    StoredFile,
+)
+from fin_qlora_hub.trees import Tree, store_tree
+from fin_qlora_hub.upstream import UpstreamCommit
+from fin_qlora_hub.visibility import Kind, RepositoryName
+
+_MAIN = BRANCHES + DEFAULT_BRANCH
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A revision that is about to become visible; `to_come` are the contents that are not here.
+
+    `reference` is the full name of the branch or tag, None for a commit by itself.
+    """
+
+    name: RepositoryName
+    oid: str
+    reference: str | None
+    tree: Tree
+    described: UpstreamCommit
+    held: Sequence[Content]
+    to_come: Sequence[Awaited]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What is told of a mirrored revision; `missing` of its repository's bytes are not here."""
+
+    name: str
+    kind: str
+    revision: str
+    commit: str
+    whole: bool
+    size: int
+    missing: int
+    checked_at: datetime
+    problem: str | None
+
+
+def allows(settings: Settings, name: RepositoryName) -> bool:
+    """Say whether a repository may be mirrored when somebody reads it."""
+    prefix = "datasets/" if name.kind is Kind.DATASET else ""
+    wanted = f"{prefix}{name}".lower()
+    return any(fnmatchcase(wanted, pattern.lower()) for pattern in settings.mirror_allow)
+
+
+def allowed_namespaces(settings: Settings) -> set[str]:
+    """Return the namespaces of what may be mirrored when somebody reads it."""
+    return {p.removeprefix("datasets/").partition("/")[0].lower() for p in settings.mirror_allow}
+
+
+def reserve(session: Session, settings: Settings) -> list[str]:
+    """Take the namespaces of all that may be mirrored, and let those read whom the settings name.
+
+    Returns those that were users or organizations of this hub before: nothing is mirrored there.
+    """
+    names = {
+        pattern.removeprefix("datasets/").partition("/")[0] for pattern in settings.mirror_allow
+    }
+    taken = []
+    for name in sorted(names):
+        try:
+            _reserve(session, name)
+        except AlreadyExistsError:
+            taken.append(name)
+    private = settings.mirror_readers != "everyone"
+    mine = select(Mirror.repository_id).where(Mirror.repository_id.is_not(None))
+    session.execute(
+        update(Repository)
+        .where(Repository.id.in_(mine), Repository.private.is_not(private))
+        .values(private=private)
+    )
+    return taken
+
+
+def _reserve(session: Session, name: str) -> Namespace:
+    known = find_namespace(session, name)
+    if known is None:
+        check_namespace(name, what="Namespace")
+        known = Namespace(
+            name=name,
+            name_key=name.lower(),
+            kind=MIRROR,
+            full_name=name,
+            email=None,
+            created_at=datetime.now(UTC),
+        )
+        session.add(known)
+        session.flush()
+    if known.kind != MIRROR:
+        raise AlreadyExistsError(
+            f"{known.name} is a user or an organization of this hub: nothing is mirrored there."
+        )
+    return known
+
+
+def may_read(session: Session, settings: Settings, name: RepositoryName, caller: Caller) -> bool:
+    """Say whether a caller may read what is mirrored under a name, whether it is here or not."""
+    namespace = find_namespace(session, name.namespace)
+    if namespace is None or namespace.kind != MIRROR:
+        return False
+    return settings.mirror_readers == "everyone" or role_in(session, caller, namespace) is not None
+
+
+def find_mirror(session: Session, name: RepositoryName) -> Mirror | None:
+    """Return the mirror of a repository, by its name."""
+    return session.scalar(
+        select(Mirror)
+        .join(Namespace, Namespace.id == Mirror.namespace_id)
+        .where(
+            Mirror.kind == name.kind,
+            Namespace.name_key == name.namespace.lower(),
+            Mirror.name_key == name.name.lower(),
+        )
+    )
+
+
+def begin(session: Session, name: RepositoryName, *, upstream: str, whole: bool) -> Mirror:
+    """Return the mirror of a repository, a new one if need be; nobody sees any of it yet.
+
+    Raises AlreadyExistsError where this hub has a repository or an owner of that name by itself.
+    """
+    namespace = _reserve(session, name.namespace)
+    mirror = find_mirror(session, name)
+    if mirror is None:
+        check_repository_name(name.name)
+        if find_repository(session, name) is not None:
+            raise AlreadyExistsError(
+                f"This hub has a {name.kind} {name} of its own, which stays: nothing is mirrored."
+            )
+        mirror = Mirror(
+            kind=name.kind,
+            namespace_id=namespace.id,
+            name_key=name.name.lower(),
+            repository_id=None,
+            upstream=upstream,
+            whole=whole,
+            created_at=datetime.now(UTC),
+        )
+        session.add(mirror)
+        session.flush()
+    mirror.upstream = upstream
+    mirror.whole = mirror.whole or whole
+    return mirror
+
+
+def is_here(session: Session, mirror: Mirror, oid: str) -> bool:
+    """Say whether a commit of a mirrored repository can be read."""
+    if mirror.repository_id is None:
+        return False
+    return session.get(Commit, (mirror.repository_id, oid)) is not None
+
+
+def keep(session: Session, settings: Settings, mirror: Mirror, taken: Taken) -> Repository:
+    """Make a revision visible under the id that it has on the other hub; all of it or nothing.
+
+    The session must be a writing one, and what is `held` must be in the store.
+    """
+    repository = None
+    if mirror.repository_id is not None:
+        repository = session.get_one(Repository, mirror.repository_id)
+    if repository is None:
+        namespace = session.get_one(Namespace, mirror.namespace_id)
+        private = settings.mirror_readers != "everyone"
+        repository = add_empty(session, taken.name, namespace, private=private)
+        mirror.repository_id = repository.id
+    arrived(session, mirror, taken.held)
+    note_to_come(session, mirror.id, taken.to_come)
+    store_tree(session, repository.id, taken.tree)
+    _keep_commit(session, repository, taken)
+    session.flush()
+    if taken.reference is not None:
+        _point(session, repository, taken.reference, taken.oid)
+    main = session.get(Reference, (repository.id, _MAIN))
+    if main is None:  # until `main` itself is mirrored, it is what was mirrored first
+        _point(session, repository, _MAIN, taken.oid)
+    note_checked(session, mirror, taken.reference or taken.oid, taken.oid)
+    repository.updated_at = datetime.now(UTC)
+    _record(session, mirror, repository, taken.reference, taken.oid)
+    return repository
+
+
+def _keep_commit(session: Session, repository: Repository, taken: Taken) -> None:
+    if session.get(Commit, (repository.id, taken.oid)) is not None:
+        return
+    described = taken.described
+    query = select(Commit.oid).where(
+        Commit.repository_id == repository.id, Commit.oid.in_(described.before)
+    )
+    known = set(session.scalars(query))
+    session.add(
+        Commit(
+            repository_id=repository.id,
+            oid=taken.oid,
+            tree_oid=taken.tree.root,
+            # What lies between the two is not here: the nearest one before it that is.
+            parent_oid=next((oid for oid in described.before if oid in known), None),
+            author=described.author[:96],
+            title=described.title,
+            message=described.message,
+            request_digest="",
+            created_at=described.moment,
+        )
+    )
+
+
+def _point(session: Session, repository: Repository, name: str, oid: str) -> None:
+    known = session.get(Reference, (repository.id, name))
+    if known is not None:
+        known.commit_oid = oid
+        return
+    session.add(
+        Reference(
+            repository_id=repository.id,
+            name=name,
+            commit_oid=oid,
+            message=None,
+            created_at=datetime.now(UTC),
+        )
+    )
+
+
+def point(session: Session, mirror: Mirror, reference: str | None, oid: str) -> None:
+    """Let a branch or tag name a commit that is here already, and note that it was looked up."""
+    repository = session.get_one(Repository, mirror.repository_id)
+    followed = session.get(MirrorRevision, (mirror.id, reference or oid))
+    if followed is None or followed.commit_oid != oid:
+        _record(session, mirror, repository, reference, oid)
+    if reference is not None:
+        _point(session, repository, reference, oid)
+    note_checked(session, mirror, reference or oid, oid)
+
+
+def _record(
+    session: Session, mirror: Mirror, repository: Repository, reference: str | None, oid: str
+) -> None:
+    what = {"upstream": mirror.upstream, "ref": reference, "commit": oid}
+    record(session, Act.REPOSITORY_MIRRORED, repository, **what)
+
+
+def note_checked(session: Session, mirror: Mirror, revision: str, oid: str) -> None:
+    """Note where the other hub had a revision just now."""
+    session.merge(
+        MirrorRevision(
+            mirror_id=mirror.id,
+            revision=revision,
+            commit_oid=oid,
+            checked_at=datetime.now(UTC),
+            problem=None,
+        )
+    )
+
+
+def note_problem(session: Session, mirror: Mirror, revision: str, problem: str) -> None:
+    """Note what went wrong with a revision that is here; it stays."""
+    names = (revision, f"refs/heads/{revision}", f"refs/tags/{revision}")
+    session.execute(
+        update(MirrorRevision)
+        .where(MirrorRevision.mirror_id == mirror.id, MirrorRevision.revision.in_(names))
+        .values(problem=problem)
+    )
+
+
+def checked_at(session: Session, mirror: Mirror, revision: str) -> datetime | None:
+    """Return when a branch or tag was last looked up on the other hub."""
+    names = (revision, f"refs/heads/{revision}", f"refs/tags/{revision}")
+    return session.scalar(
+        select(func.max(MirrorRevision.checked_at)).where(
+            MirrorRevision.mirror_id == mirror.id, MirrorRevision.revision.in_(names)
+        )
+    )
+
+
+def followed_references(session: Session) -> list[tuple[RepositoryName, str]]:
+    """Return the branches and tags that are mirrored, by their full names."""
+    query = (
+        select(Mirror.kind, Namespace.name, Repository.name, MirrorRevision.revision)
+        .join(MirrorRevision, MirrorRevision.mirror_id == Mirror.id)
+        .join(Repository, Repository.id == Mirror.repository_id)
+        .join(Namespace, Namespace.id == Mirror.namespace_id)
+        .where(MirrorRevision.revision.startswith("refs/"))
+        .order_by(Mirror.id, MirrorRevision.revision)
+    )
+    return [
+        (RepositoryName(Kind(kind), namespace, name), revision)
+        for kind, namespace, name, revision in session.execute(query)
+    ]
+
+
+def list_followed(session: Session) -> Sequence[Followed]:
+    """Return what is mirrored, by name and revision."""
+    held = (
+        select(func.coalesce(func.sum(StoredFile.size), 0))
+        .where(StoredFile.repository_id == Mirror.repository_id)
+        .correlate(Mirror)
+        .scalar_subquery()
+    )
+    missing = (
+        select(func.coalesce(func.sum(MirrorContent.size), 0))
+        .where(MirrorContent.mirror_id == Mirror.id, MirrorContent.fetched_at.is_(None))
+        .correlate(Mirror)
+        .scalar_subquery()
+    )
+    query = (
+        select(Mirror, MirrorRevision, Repository, held, missing)
+        .join(MirrorRevision, MirrorRevision.mirror_id == Mirror.id)
+        .join(Repository, Repository.id == Mirror.repository_id)
+        .order_by(Mirror.kind, Mirror.namespace_id, Mirror.name_key, MirrorRevision.revision)
+    )
+    return [
+        Followed(
+            name=f"{repository.namespace.name}/{repository.name}",
+            kind=mirror.kind,
+            revision=revision.revision.removeprefix("refs/heads/").removeprefix("refs/tags/"),
+            commit=revision.commit_oid,
+            whole=mirror.whole,
+            size=int(size),
+            missing=int(absent),
+            checked_at=revision.checked_at,
+            problem=revision.problem,
+        )
+        for mirror, revision, repository, size, absent in session.execute(query)
+    ]
+
+
+def remove_mirror(
+    session: Session, settings: Settings, name: RepositoryName, revision: str | None = None
+) -> None:
+    """Remove a mirrored repository, or follow one of its revisions no longer.
+
+    Its namespace becomes free once nothing is mirrored there, nor may be.
+    """
+    mirror = find_mirror(session, name)
+    if mirror is None:
+        raise NotFoundError(f"{name} is not mirrored here.")
+    if revision is not None:
+        _unfollow(session, mirror, name, revision)
+        return
+    namespace = session.get_one(Namespace, mirror.namespace_id)
+    if mirror.repository_id is not None:
+        remove(session, session.get_one(Repository, mirror.repository_id))
+    session.delete(mirror)
+    session.flush()
+    others = select(Mirror.id).where(Mirror.namespace_id == namespace.id)
+    local = select(Repository.id).where(Repository.namespace_id == namespace.id)
+    if (
+        namespace.name_key not in allowed_namespaces(settings)
+        and session.scalar(others.limit(1)) is None
+        and session.scalar(local.limit(1)) is None
+    ):
+        session.delete(namespace)
+
+
+def _unfollow(session: Session, mirror: Mirror, name: RepositoryName, revision: str) -> None:
+    for full in (revision, f"refs/heads/{revision}", f"refs/tags/{revision}"):
+        followed = session.get(MirrorRevision, (mirror.id, full))
+        if followed is not None:
+            session.delete(followed)
+            repository = session.get(Repository, mirror.repository_id)
+            record(session, Act.MIRRORING_ENDED, repository, ref=full)
+            reference = session.get(Reference, (mirror.repository_id, full))
+            if reference is not None and full != _MAIN:
+                session.delete(reference)
+            return
+    raise NotFoundError(f"{revision} of {name} is not mirrored here.")
