@@ -24,6 +24,7 @@ VALUES = {
     "folder": "d",
     "num": "1",
     "key": "0" * 24,
+    "reference": "main",
     "status": "pending",
     "number": "0" * 24,
 }

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
+from fin_qlora_hub.repositories import free_name, read_name
+
 
 @pytest.fixture
 def moved(api, shared, new_name) -> tuple[str, str]:
@@ -42,13 +44,57 @@ def test_nobody_else_learns_the_new_name(moved, running) -> None:
             assert (here.status_code, here.text) == (absent.status_code, absent.text)
 
 
-def test_whoever_takes_the_old_name_has_it(api, moved) -> None:
+def test_nobody_takes_a_name_that_leads_elsewhere(api, moved, running) -> None:
+    """Whoever knows the old name would be given other files under it."""
     old, new = moved
+    other = old.replace("repository", "other")
+    for caller in ("alice", "walter"):
+        with running.http(caller) as http:
+            body = {"organization": "desk", "name": old.partition("/")[2].upper()}
+            answer = http.post("/api/repos/create", json=body)
+            assert answer.status_code == 409
+            assert "leads to it still" in answer.json()["error"]
+            assert answer.json()["url"]
+    api.create_repo(other)
+    with pytest.raises(HfHubHTTPError, match="leads to it still"):
+        api.move_repo(other, old)
+    with pytest.raises(HfHubHTTPError, match="leads to it still"):
+        api.duplicate_repo(other, old)
+    api.create_repo(old, exist_ok=True)  # what `hf upload` begins with: it goes to the new place
+    assert api.model_info(old).id == new
+    with running.hub.database.writing() as session:
+        free_name(session, read_name(old))
+    api.create_repo(old)
+    assert (api.model_info(old).id, api.model_info(new).id) == (old, new)
+
+
+def test_the_name_of_what_is_gone_is_not_for_everyone(api, running, shared, new_name) -> None:
+    namespace, name = shared.split("/")
+    walter, mine = running.api("walter"), new_name("walter")
+    walter.create_repo(mine)
+    walter.delete_repo(shared)
+    with pytest.raises(HfHubHTTPError, match="only an administrator of 'desk'"):
+        walter.create_repo(f"{namespace}/{name.upper()}")
+    with pytest.raises(HfHubHTTPError, match="only an administrator of 'desk'"):
+        walter.move_repo(mine, shared)
+    with pytest.raises(HfHubHTTPError, match="only an administrator of 'desk'"):
+        walter.duplicate_repo(mine, shared)
+    walter.create_repo(shared, repo_type="dataset")  # another kind has its own names
+    with running.http("walter") as http:
+        assert http.get(f"/api/models/{shared}").json()["error"] == "Repository not found"
+    api.create_repo(shared)
+    walter.delete_repo(mine)
+    walter.create_repo(mine)  # in one's own namespace one is the administrator
+
+
+def test_what_led_to_a_removed_repository_leads_nowhere(api, running, moved) -> None:
+    old, new = moved
+    api.delete_repo(new)
+    assert not api.repo_exists(old)
+    with pytest.raises(HfHubHTTPError, match="only an administrator"):
+        running.api("walter").create_repo(old)
     api.create_repo(old)
     assert api.model_info(old).id == old
-    assert api.model_info(new).id == new
-    api.delete_repo(old)
-    assert not api.repo_exists(old)
 
 
 def test_there_and_back(api, moved) -> None:

@@ -12,6 +12,8 @@ from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.errors import NotInitialisedError, StorageFullError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.mirrors import begin, note_checked
+from fin_qlora_hub.protection import hold, protect
+from fin_qlora_hub.repositories import read_name, require_repository
 from fin_qlora_hub.schema import current_form, migrate
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.tables import Base
@@ -83,6 +85,9 @@ def populated(start_hub, tmp_path) -> Path:
             note_checked(session, mirror, "refs/heads/main", "0" * 40)
             content = Content("0" * 64, None, 1)
             note_to_come(session, mirror.id, [Awaited(content, "w.bin", "0" * 40)])
+            found = require_repository(session, read_name("desk/b"))
+            protect(session, found, "v1", by="alice")
+            hold(session, found, reason="a case")
         return hub.hub.settings.database_path
 
 

@@ -17,6 +17,12 @@ class Act(StrEnum):
     VISIBILITY_CHANGED = "repository.visibility-changed"
     GATE_CHANGED = "repository.gate-changed"
 
+    REFERENCE_PROTECTED = "reference.protected"
+    REFERENCE_RELEASED = "reference.released"
+    HOLD_PLACED = "hold.placed"
+    HOLD_RELEASED = "hold.released"
+    NAME_FREED = "name.freed"
+
     ACCESS_ASKED = "access.asked"
     ACCESS_GRANTED = "access.granted"
     ACCESS_REFUSED = "access.refused"

@@ -16,6 +16,7 @@ from fin_qlora_hub.routes import (
     lfs,
     misc,
     problems,
+    protection,
     references,
     repositories,
     resolve,
@@ -50,6 +51,7 @@ def build_routes() -> FastAPI:
         tensors,
         trees,
         references,
+        protection,
         upload,
         repositories,
     ):

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from fin_qlora_hub import __version__, audit_commands, care, mirror_commands
+from fin_qlora_hub import __version__, audit_commands, care, guarding, mirror_commands
 from fin_qlora_hub.acting import Actor, Means, act_as
 from fin_qlora_hub.errors import HubError, UnreachableError
 from fin_qlora_hub.output import DataDir, Format, OutputFormat, print_result, settings_of
@@ -29,6 +29,7 @@ users = typer.Typer(help="People and machines that use the hub.", no_args_is_hel
 organizations = typer.Typer(help="Namespaces that several users share.", no_args_is_help=True)
 tokens = typer.Typer(help="Access tokens.", no_args_is_help=True)
 app.add_typer(care.app)
+app.add_typer(guarding.app)
 app.add_typer(users, name="user")
 app.add_typer(organizations, name="org")
 app.add_typer(tokens, name="token")

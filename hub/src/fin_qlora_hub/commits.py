@@ -22,6 +22,7 @@ from fin_qlora_hub.history import history
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.names import check_path, normalise_path
 from fin_qlora_hub.operations import AddFile, AddStored, Change, Delete
+from fin_qlora_hub.protection import require_movable
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH, commit_of, find_branch, resolve
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import Commit, Reference, Repository, StoredFile
@@ -127,6 +128,7 @@ def plan_commit(
     earlier = _same_request(session, repository, digest, head=head, base=base)
     if earlier is not None:
         return Plan(reference.name, head.oid, change, digest, _NO_TREE, done=earlier.oid)
+    require_movable(session, repository, [reference.name])
     if base is not None and base.oid != head.oid:
         raise ParentConflictError(
             "A commit has happened since. Please refresh and try again: "
@@ -160,6 +162,7 @@ def carry_out(session: Session, repository: Repository, plan: Plan, *, author: C
     for sha256 in plan.copied:  # may have been taken out for good since: then plan anew
         if session.get(StoredFile, (repository.id, sha256)) is None:
             raise BranchMovedError
+    require_movable(session, repository, [plan.branch])  # may have been protected since
     commit = _record(session, repository, plan, author=author)
     session.flush()
     moved = session.execute(

@@ -17,6 +17,7 @@ from fin_qlora_hub.errors import (
     NotFoundError,
 )
 from fin_qlora_hub.identity import Caller, find_namespace, role_in
+from fin_qlora_hub.protection import require_loose
 from fin_qlora_hub.tables import AccessRequest, Namespace, Repository
 from fin_qlora_hub.text import shortened
 
@@ -48,6 +49,7 @@ _DECISIONS = {
 def set_gate(session: Session, repository: Repository, gate: str | None) -> None:
     """Let everybody who sees a repository have its files (None), or only those who are let in."""
     if repository.gated != gate:
+        require_loose(session, repository)
         repository.gated = gate
         record(session, Act.GATE_CHANGED, repository, gate=gate)
 

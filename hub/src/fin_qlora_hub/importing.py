@@ -22,6 +22,7 @@ from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import find_namespace
 from fin_qlora_hub.largefiles import hold
 from fin_qlora_hub.names import check_reference_name, check_repository_name
+from fin_qlora_hub.protection import require_movable
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH, TAGS, commit_of
 from fin_qlora_hub.repositories import RepositoryName, add_empty, find_repository
 from fin_qlora_hub.tables import Commit, Namespace, Reference, Repository
@@ -171,6 +172,7 @@ def _keep_commits(session: Session, repository: Repository, one: DescribedReposi
 def _forward(session: Session, repository: Repository, known: Reference, oid: str) -> None:
     target = commit_of(session, repository, oid)
     before = (commit.oid for commit in history(session, repository, target))
+    require_movable(session, repository, [known.name])
     if known.name.startswith(TAGS) or known.commit_oid not in before:
         raise ParentConflictError(
             f"{known.name} of {repository.namespace.name}/{repository.name} is at "

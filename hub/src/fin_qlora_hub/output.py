@@ -42,6 +42,18 @@ def print_result(result: dict[str, str], *, form: Format, human: str, quiet: str
         typer.echo(text)
 
 
+def print_rows(rows: Iterable[dict[str, str]], *, form: Format) -> None:
+    """Print one line for each row: its values, an object of JSON, or its first value."""
+    for row in rows:
+        values = list(row.values())
+        text = {
+            Format.HUMAN: "  ".join(values),
+            Format.JSON: json.dumps(row),
+            Format.QUIET: values[0],
+        }
+        typer.echo(text[form])
+
+
 def print_findings(findings: Iterable[str], *, form: Format, clean: str) -> None:
     """Print one line for each finding and exit with 1, or say that all is well."""
     found = 0

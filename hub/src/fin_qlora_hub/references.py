@@ -14,9 +14,10 @@ from fin_qlora_hub.errors import (
     ForbiddenError,
     RevisionNotFoundError,
 )
-from fin_qlora_hub.names import check_reference_name
+from fin_qlora_hub.names import check_reference_name, collision_key
+from fin_qlora_hub.protection import is_protected, require_loose, require_movable, twin_of
 from fin_qlora_hub.tables import Commit, Reference, Repository
-from fin_qlora_hub.text import shortened
+from fin_qlora_hub.text import quoted, shortened
 
 DEFAULT_BRANCH = "main"
 BRANCHES = "refs/heads/"
@@ -165,6 +166,18 @@ def _create(
 ) -> None:
     if session.get(Reference, (repository.id, name)) is not None:
         raise AlreadyExistsError(f"Reference {name} already exists")
+    twin = twin_of(name)
+    if is_protected(session, repository, twin):
+        raise ForbiddenError(
+            f"{name} cannot stand beside {twin}, which is protected: clients would get the one for "
+            "the other. Choose another name."
+        )
+    alike = _look_alike(session, repository, name)
+    if alike is not None:
+        raise BadRequestError(
+            f"Reference {quoted(name)} cannot stand beside {quoted(alike)}: they differ only in "
+            "case or Unicode form. Choose another name."
+        )
     other = _in_the_way(session, repository, name)
     if other is not None:
         raise BadRequestError(
@@ -184,6 +197,14 @@ def _create(
     record(session, act, repository, ref=name, commit=commit.oid)
 
 
+def _look_alike(session: Session, repository: Repository, name: str) -> str | None:
+    """Return what a disk that takes no heed of case would keep as the same file."""
+    key, prefix = collision_key(name), name[: name.index("/", len("refs/")) + 1]
+    of_kind = Reference.name >= prefix, Reference.name < prefix[:-1] + "0"
+    query = select(Reference.name).where(Reference.repository_id == repository.id, *of_kind)
+    return next((one for one in session.scalars(query) if collision_key(one) == key), None)
+
+
 def _in_the_way(session: Session, repository: Repository, name: str) -> str | None:
     parts = name.split("/")
     above = ["/".join(parts[:end]) for end in range(3, len(parts))]
@@ -201,6 +222,8 @@ def _in_the_way(session: Session, repository: Repository, name: str) -> str | No
 
 
 def _delete(session: Session, repository: Repository, name: str, *, revision: str) -> None:
+    require_loose(session, repository)
+    require_movable(session, repository, [name])
     reference = session.get(Reference, (repository.id, name))
     if reference is None:
         raise RevisionNotFoundError(f"Invalid rev id: {shortened(revision)}")

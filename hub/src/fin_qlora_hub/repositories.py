@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.acts import Act
@@ -16,10 +16,12 @@ from fin_qlora_hub.errors import (
     BadRequestError,
     ForbiddenError,
     NotFoundError,
+    RepositoryNotFoundError,
 )
 from fin_qlora_hub.finding import keep_name
-from fin_qlora_hub.identity import Caller, Role, role_in, role_under
+from fin_qlora_hub.identity import Caller, Role, find_namespace, role_in, role_under
 from fin_qlora_hub.names import check_repository_name
+from fin_qlora_hub.protection import require_loose, require_removable
 from fin_qlora_hub.references import Revision, look_up
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import (
@@ -100,6 +102,7 @@ def claim(
     check_repository_name(wanted.name)
     if _find(session, wanted) is not None:
         raise AlreadyExistsError(f"You already created this {wanted.kind} repo: {wanted}")
+    _require_free(session, wanted, namespace, role=role)
     return add_empty(session, wanted, namespace, private=private)
 
 
@@ -140,6 +143,19 @@ def open_writable(session: Session, wanted: RepositoryName, caller: Caller | Non
     return repository
 
 
+def open_administered(
+    session: Session, wanted: RepositoryName, caller: Caller | None
+) -> Repository:
+    """Return a repository whose namespace the caller administers."""
+    repository = open_writable(session, wanted, caller)
+    if role_in(session, signed_in(caller), repository.namespace) is not Role.ADMIN:
+        raise ForbiddenError(
+            f"You may change {wanted}, but this needs the role 'admin' in "
+            f"{repository.namespace.name!r}."
+        )
+    return repository
+
+
 def list_owned(
     session: Session, namespace: str | None, *, caller: Caller | None, after: int, limit: int
 ) -> Sequence[tuple[Repository, int]]:
@@ -169,6 +185,7 @@ def list_owned(
 def set_visibility(session: Session, repository: Repository, *, private: bool) -> None:
     """Show a repository to every user of the hub, or only to its namespace."""
     if repository.private != private:
+        require_loose(session, repository)
         repository.private = private
         record(session, Act.VISIBILITY_CHANGED, repository, private=private)
 
@@ -176,7 +193,7 @@ def set_visibility(session: Session, repository: Repository, *, private: bool) -
 def move(
     session: Session, source: RepositoryName, target: RepositoryName, *, caller: Caller | None
 ) -> None:
-    """Give a repository another name; the old one leads to it until somebody takes it."""
+    """Give a repository another name; the old one leads to it."""
     caller = signed_in(caller)
     repository = open_writable(session, source, caller)
     namespace, role = role_under(session, caller, target.namespace)
@@ -191,6 +208,8 @@ def move(
         raise AlreadyExistsError(
             f"A {target.kind} repository called {target} already exists: choose another name."
         )
+    require_loose(session, repository)
+    _require_free(session, target, namespace, role=role, repository=repository)
     _forget_former(session, target, namespace)
     former = place_of(repository).name
     old_namespace, old_key = repository.namespace_id, repository.name_key
@@ -213,6 +232,42 @@ def move(
     record(session, Act.REPOSITORY_MOVED, repository, former=former)
 
 
+def _require_free(
+    session: Session,
+    name: RepositoryName,
+    namespace: Namespace,
+    *,
+    role: Role,
+    repository: Repository | None = None,
+) -> None:
+    """Raise an error where a name was another repository's: who knows it must not be deceived."""
+    former = session.get(FormerName, (name.kind, namespace.id, name.name.lower()))
+    if former is None or (repository is not None and former.repository_id == repository.id):
+        return
+    if former.repository_id is not None:
+        raise AlreadyExistsError(
+            f"A {name.kind} repository called {name} already exists: it was moved, and the name "
+            "leads to it still. Choose another name, or let an administrator of the hub free this "
+            "one with `fin-qlora-hub free-name`."
+        )
+    if role is not Role.ADMIN:
+        raise ForbiddenError(
+            f"{name} was the name of a repository that is gone: only an administrator of "
+            f"{namespace.name!r} may use it again. Choose another name."
+        )
+
+
+def free_name(session: Session, name: RepositoryName) -> None:
+    """Let a name that was moved away from, or removed, be used by anyone who may write there."""
+    namespace = find_namespace(session, name.namespace)
+    key = name.name.lower()
+    former = session.get(FormerName, (name.kind, namespace.id, key)) if namespace else None
+    if former is None:
+        raise NotFoundError(f"{name} is not kept: no {name.kind} repository was called that.")
+    session.delete(former)
+    record(session, Act.NAME_FREED, kind=name.kind, name=str(name))
+
+
 def _forget_former(session: Session, name: RepositoryName, namespace: Namespace) -> None:
     former = session.get(FormerName, (name.kind, namespace.id, name.name.lower()))
     if former is not None:
@@ -221,8 +276,20 @@ def _forget_former(session: Session, name: RepositoryName, namespace: Namespace)
 
 def remove(session: Session, repository: Repository) -> None:
     """Remove a repository with its history; contents that no one else uses become garbage."""
+    require_removable(session, repository)
     private, owner = repository.private, repository.namespace_id
     record(session, Act.REPOSITORY_DELETED, repository, private=private, owner=owner)
+    session.execute(
+        update(FormerName).filter_by(repository_id=repository.id).values(repository_id=None)
+    )
+    session.merge(
+        FormerName(
+            kind=repository.kind,
+            namespace_id=repository.namespace_id,
+            name_key=repository.name_key,
+            repository_id=None,
+        )
+    )
     session.delete(repository)
 
 
@@ -240,6 +307,14 @@ def contents(session: Session, repository_id: int, revision: str) -> Contents:
 def find_repository(session: Session, wanted: RepositoryName) -> Repository | None:
     """Return a repository, whoever may read it."""
     return _find(session, wanted)
+
+
+def require_repository(session: Session, wanted: RepositoryName) -> Repository:
+    """Return a repository, whoever may read it; raises RepositoryNotFoundError."""
+    found = _find(session, wanted)
+    if found is None:
+        raise RepositoryNotFoundError(f"There is no {wanted.kind} repository {wanted}.")
+    return found
 
 
 def _find(session: Session, wanted: RepositoryName) -> Repository | None:

@@ -11,6 +11,7 @@ from fin_qlora_hub.audit import record
 from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.gitobjects import commit_id
 from fin_qlora_hub.identity import Caller
+from fin_qlora_hub.protection import require_loose, require_movable
 from fin_qlora_hub.references import commit_of, find_branch
 from fin_qlora_hub.tables import (
     Commit,
@@ -33,6 +34,7 @@ def remove_large_files(session: Session, repository: Repository, sha256s: Collec
     Commits that held one of them, and those after them, get other ids; branches, tags and pull
     requests follow. The bytes go with the next collection, unless others use them.
     """
+    require_loose(session, repository)
     gone = set(sha256s)
     commits = list(session.scalars(select(Commit).filter_by(repository_id=repository.id)))
     before = _folders(session, repository, {commit.tree_oid for commit in commits})
@@ -66,6 +68,8 @@ def squash(
     What was before stays readable by its hashes, tags and other branches.
     """
     reference = find_branch(session, repository, branch)
+    require_loose(session, repository)
+    require_movable(session, repository, [reference.name])
     head = commit_of(session, repository, reference.commit_oid)
     title = message.split("\n")[0].strip()
     if not title:
@@ -153,6 +157,11 @@ def _commit_id(session: Session, commit: Commit) -> str:
 
 
 def _follow(session: Session, repository: Repository, renamed: dict[str, str]) -> None:
+    references = session.execute(
+        select(Reference.name, Reference.commit_oid).filter_by(repository_id=repository.id)
+    )
+    moved = [name for name, oid in references if oid in renamed]
+    require_movable(session, repository, moved)
     for old, new in renamed.items():
         for column in (Reference.commit_oid, Discussion.base_oid, Discussion.merge_oid):
             owner = column.class_

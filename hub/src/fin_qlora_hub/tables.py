@@ -414,8 +414,37 @@ class DiscussionEvent(Base):
     content: Mapped[dict[str, Any]]
 
 
+class ProtectedReference(Base):
+    """A branch or tag that nobody may move or remove, and who said so."""
+
+    __tablename__ = "protected_refs"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)
+    protected_by: Mapped[str] = mapped_column(String(96))
+    created_at: Mapped[datetime]
+
+
+class Hold(Base):
+    """A repository of which nothing may be lost, and why."""
+
+    __tablename__ = "holds"
+
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
+    )
+    reason: Mapped[str] = mapped_column(String(1000))
+    created_at: Mapped[datetime]
+
+
 class FormerName(Base):
-    """A name that a repository had before it was moved, and which leads to it still."""
+    """A name that a repository had before it was moved or removed.
+
+    It leads to the repository still, or to none: nobody shall get another's files under a name that
+    they know.
+    """
 
     __tablename__ = "former_names"
 
@@ -424,8 +453,8 @@ class FormerName(Base):
         ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True
     )
     name_key: Mapped[str] = mapped_column(String(96), primary_key=True)
-    repository_id: Mapped[int] = mapped_column(
-        ForeignKey("repositories.id", ondelete="CASCADE"), index=True
+    repository_id: Mapped[int | None] = mapped_column(
+        ForeignKey("repositories.id", ondelete="SET NULL"), index=True
     )
 
 

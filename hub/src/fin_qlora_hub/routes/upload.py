@@ -17,7 +17,8 @@ from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.ignoring import MAX_BYTES, IgnoreRules
 from fin_qlora_hub.names import check_path
-from fin_qlora_hub.references import find_branch, resolve
+from fin_qlora_hub.protection import require_movable
+from fin_qlora_hub.references import BRANCHES, find_branch, resolve
 from fin_qlora_hub.repositories import RepositoryName, open_writable
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
@@ -60,10 +61,14 @@ def announce_upload(
     body: Announcement,
     hub: CurrentHub,
     caller: CurrentCaller,
+    create_pr: bool = False,
 ) -> JSONResponse:
     """Say how to send each file, and refuse before bytes move what a commit would refuse."""
     with hub.database.reading() as session:
-        commit = resolve(session, open_writable(session, target, caller), revision)
+        repository = open_writable(session, target, caller)
+        commit = resolve(session, repository, revision)
+        if not create_pr:
+            require_movable(session, repository, [BRANCHES + revision, revision])
     for file in body.files:
         if file.size > hub.settings.max_file_bytes:
             raise TooLargeError(
@@ -105,7 +110,8 @@ async def commit(
     """Take a commit; its files go to disk as they arrive."""
     announced = request.headers.get("content-length")
     length = int(announced) if announced and announced.isdecimal() else None
-    await run_in_threadpool(_check_branch, hub, target, revision, caller, length or 0)
+    check = partial(_check_branch, hub, target, revision, caller, moved=not create_pr)
+    await run_in_threadpool(check, length=length or 0)
     reader = ChangeReader(hub.blobs, hub.settings)
     # A short body is soon here or cut off for idling: it need not wait for those that are long.
     short = length is not None and length <= PIECE_BYTES
@@ -158,10 +164,19 @@ def _warning(made: Committed, *, branch: str) -> dict[str, str]:
 
 
 def _check_branch(
-    hub: Hub, target: RepositoryName, revision: str, caller: Caller | None, length: int
+    hub: Hub,
+    target: RepositoryName,
+    revision: str,
+    caller: Caller | None,
+    *,
+    moved: bool,
+    length: int,
 ) -> None:
     with hub.database.reading() as session:
-        find_branch(session, open_writable(session, target, caller), revision)
+        repository = open_writable(session, target, caller)
+        branch = find_branch(session, repository, revision)
+        if moved:
+            require_movable(session, repository, [branch.name])
     hub.blobs.require_space(length)
 
 

@@ -1,0 +1,152 @@
+"""Commands that keep things as they are: protected branches and tags, holds, names."""
+
+from typing import Annotated
+
+import typer
+
+from fin_qlora_hub.output import (
+    DataDir,
+    Format,
+    OutputFormat,
+    print_result,
+    print_rows,
+    settings_of,
+)
+
+app = typer.Typer()
+
+RepositoryArgument = Annotated[
+    str, typer.Argument(help="NAMESPACE/NAME or datasets/NAMESPACE/NAME.")
+]
+ReferenceArgument = Annotated[
+    str, typer.Argument(help="A tag or branch: v1, or refs/heads/v1 in full.")
+]
+
+
+@app.command()
+def protect(
+    repository: RepositoryArgument,
+    reference: ReferenceArgument,
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """Let nobody move or remove a tag or a branch of a repository."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.protection import protect as keep
+    from fin_qlora_hub.repositories import read_name, require_repository
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
+        found = require_repository(session, read_name(repository))
+        name = keep(session, found, reference, by="administrator")
+    _tell(repository, name, "is protected", form=form)
+
+
+@app.command()
+def unprotect(
+    repository: RepositoryArgument,
+    reference: ReferenceArgument,
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """Let a protected tag or branch be moved and removed again."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.protection import unprotect as let_go
+    from fin_qlora_hub.repositories import read_name, require_repository
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
+        name = let_go(session, require_repository(session, read_name(repository)), reference)
+    _tell(repository, name, "is no longer protected", form=form)
+
+
+@app.command()
+def protected(
+    repository: RepositoryArgument,
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """List the protected tags and branches of a repository."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.protection import list_protected
+    from fin_qlora_hub.repositories import read_name, require_repository
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.reading() as session:
+        found = require_repository(session, read_name(repository))
+        rows = [
+            {"ref": one.name, "by": one.protected_by, "since": one.created_at.isoformat()}
+            for one in list_protected(session, found)
+        ]
+    print_rows(rows, form=form)
+
+
+@app.command()
+def hold(
+    repository: RepositoryArgument,
+    reason: Annotated[str, typer.Option(help="Why, such as a case or a ticket.")],
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """Let nothing of a repository be removed, rewritten, moved or shown to others (legal hold)."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.protection import hold as keep
+    from fin_qlora_hub.repositories import read_name, require_repository
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
+        keep(session, require_repository(session, read_name(repository)), reason=reason)
+    _tell(repository, "", "is under a hold", form=form)
+
+
+@app.command()
+def release(
+    repository: RepositoryArgument,
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """End the hold on a repository."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.protection import release as let_go
+    from fin_qlora_hub.repositories import read_name, require_repository
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
+        let_go(session, require_repository(session, read_name(repository)))
+    _tell(repository, "", "is under no hold any more", form=form)
+
+
+@app.command()
+def held(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
+    """List the repositories under a hold, and why."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.protection import list_held
+    from fin_qlora_hub.repositories import full_name
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.reading() as session:
+        rows = [
+            {
+                "repository": full_name(repository),
+                "kind": repository.kind,
+                "since": hold.created_at.isoformat(),
+                "reason": hold.reason,
+            }
+            for repository, hold in list_held(session)
+        ]
+    print_rows(rows, form=form)
+
+
+@app.command("free-name")
+def free_name(
+    repository: RepositoryArgument,
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """Let a name be used again from which a repository was moved or removed."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.repositories import free_name as let_go
+    from fin_qlora_hub.repositories import read_name
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
+        let_go(session, read_name(repository))
+    _tell(repository, "", "can be used again", form=form)
+
+
+def _tell(repository: str, reference: str, what: str, *, form: Format) -> None:
+    result = {"repository": repository} | ({"ref": reference} if reference else {})
+    print_result(result, form=form, human=f"{' '.join(result.values())} {what}.")
