@@ -7,6 +7,7 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 from fin_qlora_hub.identity import Role, create_token, revoke_token
+from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 
 READS = [
     ("GET", "/api/models/{}"),
@@ -175,7 +176,9 @@ def test_tokens_are_kept_only_as_digests(running) -> None:
 
 def test_strangers_learn_nothing_of_the_disk(running, shared, monkeypatch) -> None:
     monkeypatch.setattr("fin_qlora_hub.routes.upload.check_path", pytest.fail)
-    monkeypatch.setattr("fin_qlora_hub.blobs.LocalBlobStore.require_space", pytest.fail)
+    monkeypatch.setattr(
+        "fin_qlora_hub.stores.local_blobs.LocalBlobStore.require_space", pytest.fail
+    )
     body = {"files": [{"path": f"a{n}", "size": 10**15} for n in range(3000)]}
     for caller, status in (("anonymous", 401), ("carol", 404), ("bob", 403)):
         with running.http(caller) as http:

@@ -13,6 +13,7 @@ from fin_qlora_hub.backup import _write_manifest, back_up, find_snapshot
 from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.collecting import collect
 from fin_qlora_hub.database import make_engine
+from fin_qlora_hub.disk import named_files
 from fin_qlora_hub.errors import AlreadyExistsError, NotFoundError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.locking import held
@@ -141,7 +142,7 @@ def test_nothing_is_collected_during_a_backup(filled) -> None:
 
 
 def test_damage_is_named_on_both_ways(filled, tmp_path) -> None:
-    (xorb,) = (path for _, path in filled.hub.xorbs.files())
+    (xorb,) = (path for _, path in named_files(filled.hub.settings.xorbs_path))
     sound = xorb.read_bytes()
     xorb.write_bytes(sound[:1000] + bytes(1000) + sound[2000:])
     made = back_up(filled.hub, tmp_path / "damaged")

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fin_qlora_hub.bundles import BundleWriter, Manifest, Part
 from fin_qlora_hub.checking import check, scrub
+from fin_qlora_hub.disk import named_files
 from fin_qlora_hub.errors import (
     AlreadyExistsError,
     BadBundleError,
@@ -251,7 +252,7 @@ def test_even_a_trusted_signer_cannot_send_nonsense(away, bundle) -> None:
 
 
 def test_a_hub_sends_no_bytes_that_have_changed(home, tmp_path) -> None:
-    for _, path in home.hub.xorbs.files():
+    for _, path in named_files(home.hub.settings.xorbs_path):
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(data)

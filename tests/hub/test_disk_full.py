@@ -7,9 +7,9 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
 from fin_qlora_hub import database, disk
-from fin_qlora_hub.blobs import LocalBlobStore
 from fin_qlora_hub.disk import RESERVE_BYTES
 from fin_qlora_hub.errors import StorageFullError
+from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 
 
 def files(running) -> set[str]:

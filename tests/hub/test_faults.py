@@ -8,10 +8,10 @@ from huggingface_hub.errors import HfHubHTTPError
 from waiting import wait_until
 
 from fin_qlora_hub import committing
-from fin_qlora_hub.blobs import LocalBlobStore
 from fin_qlora_hub.cards import describe
 from fin_qlora_hub.commits import plan_commit
 from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 from fin_qlora_hub.tables import Repository
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.settings import Settings
-from fin_qlora_hub.tables import XetFile, Xorb, XorbOwner
+from fin_qlora_hub.tables import StoredFile, XetFile, Xorb, XorbOwner
 
 # Runs a command that dies when one function has been called so many times.
 KILLER = """
@@ -153,6 +153,7 @@ def test_a_collection(hub, killed, command, tmp_path, step) -> None:
         session.execute(update(XorbOwner).values(touched_at=then))
         for kind in (Xorb, XetFile):
             session.execute(update(kind).values(created_at=then))
+        session.execute(update(StoredFile).values(sent_at=then))
     for name, _ in hub.hub.blobs.contents():
         os.utime(hub.hub.blobs.path_of(name), (time.time() - 23 * 86400,) * 2)
     lost = hub.hub.settings.blobs_path / "ab" / ("cd" * 31)
@@ -165,5 +166,5 @@ def test_a_collection(hub, killed, command, tmp_path, step) -> None:
         assert http.get("/alice/b/resolve/main/x").content == b"x"
     assert command("gc").returncode == 0
     assert list(check(hub.hub)) == []
-    assert not list(hub.hub.xorbs.files())
+    assert not list(hub.hub.xorbs.files.kept())
     assert len(list(hub.hub.blobs.contents())) == 2

@@ -233,14 +233,14 @@ def test_parts_that_nobody_waits_for_are_swept(in_parts, monkeypatch) -> None:
     lost = store.receive(3)
     lost.close()
     assert store.sweep() == 1
-    assert len(store.paths("upload", 1)) == 1
+    assert b"".join(store.joined("upload", 1)) == b"abc"
     collect(in_parts.hub)
-    assert len(store.paths("upload", 1)) == 1
+    assert b"".join(store.joined("upload", 1)) == b"abc"
     monkeypatch.setattr("fin_qlora_hub.parts.PATIENCE_SECONDS", -1)
     receiving = store.receive(3)
     collect(in_parts.hub)  # while a server runs: what is being received stays
     with pytest.raises(BadRequestError):
-        store.paths("upload", 1)
+        store.joined("upload", 1)
     assert receiving.path.is_file()
     receiving.close()
     assert store.sweep() == 1

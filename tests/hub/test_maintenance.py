@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import delete, update
 
 from fin_qlora_hub import collecting, disk
-from fin_qlora_hub.blobs import LocalBlobStore
 from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.collecting import collect
 from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 from fin_qlora_hub.tables import Commit, StoredFile, TreeEntry, XetFile, Xorb, XorbOwner
 
 
@@ -119,6 +119,7 @@ def age(hub, days: float) -> None:
         session.execute(update(XorbOwner).values(touched_at=then))
         session.execute(update(Xorb).values(created_at=then))
         session.execute(update(XetFile).values(created_at=then))
+        session.execute(update(StoredFile).values(sent_at=then))
     for root in (hub.hub.settings.blobs_path, hub.hub.settings.xorbs_path):
         for path in kept(root):
             os.utime(path, (time.time() - days * 86400,) * 2)
@@ -217,7 +218,7 @@ def test_a_content_that_is_sent_again_just_now_stays(hub, monkeypatch) -> None:
 
 
 def test_a_file_that_no_one_names_is_removed(hub) -> None:
-    lost = hub.hub.xorbs.path_of("ab" * 32)
+    lost = hub.hub.xorbs.files.path_of("ab" * 32)
     lost.parent.mkdir(exist_ok=True)
     lost.write_bytes(b"what a crash left")
     collect(hub.hub)
@@ -342,7 +343,7 @@ def test_a_xorb_heals_when_it_is_sent_again(hub, xet, maker) -> None:
     with xet("alice/a", hub=hub) as http:
         for spoil in (flip, lambda path: path.write_bytes(b"short"), lambda path: path.unlink()):
             http.post(f"v1/xorbs/default/{name}", content=body)
-            spoil(hub.hub.xorbs.path_of(name))
+            spoil(hub.hub.xorbs.files.path_of(name))
             assert len(list(scrub(hub.hub))) == 1
             http.post(f"v1/xorbs/default/{name}", content=body)
             assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
@@ -362,7 +363,7 @@ def test_an_address_is_good_for_one_packing_alone(hub, xet, maker) -> None:
 
         old = http.get(found).json()["xorbs"][name][0]
         assert fetch(old).content == body
-        hub.hub.xorbs.path_of(name).unlink()
+        hub.hub.xorbs.files.path_of(name).unlink()
         packed = maker.xorb(data, pack=lambda chunk: (1, lz4.frame.compress(chunk)))[1]
         # a client asks first whether it is here, and it is not
         grant = http.post(f"v1/xorb-grants/default/{name}", json={"length": len(packed)})

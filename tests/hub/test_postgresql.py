@@ -134,7 +134,7 @@ def test_a_xorb_packed_anew_at_one_is_read_right_at_the_other(two, xet, maker) -
         here.post(f"v1/xorbs/default/{name}", content=body)
         here.post("v1/shards", content=maker.shard(maker.file(data)))
         assert fetch(here) == fetch(there) == body  # both remember its index
-        one.hub.xorbs.path_of(name).unlink()
+        one.hub.xorbs.files.path_of(name).unlink()
         packed = maker.xorb(data, pack=lambda chunk: (1, lz4.frame.compress(chunk)))[1]
         assert there.post(f"v1/xorbs/default/{name}", content=packed).status_code == 200
         assert fetch(here) == fetch(there) == packed

@@ -26,9 +26,15 @@ from fin_qlora_hub import __version__, disk
 from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import record
 from fin_qlora_hub.database import place_of
-from fin_qlora_hub.errors import BadRequestError, HubError, NotFoundError, UnusableDataError
+from fin_qlora_hub.errors import (
+    BadRequestError,
+    HubError,
+    NotFoundError,
+    UnreachableError,
+    UnusableDataError,
+)
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.locking import held
+from fin_qlora_hub.locking import collection_lock, held
 from fin_qlora_hub.schema import current_form
 from fin_qlora_hub.snapshots import TableFile, check_file, write_rows
 from fin_qlora_hub.tables import StoredFile, XetFile, Xorb
@@ -81,7 +87,7 @@ def back_up(hub: Hub, target: Path) -> Backup:
 
 
 def _back_up(hub: Hub, target: Path, incoming: Path) -> Backup:
-    with held(hub.settings.collection_lock_path, exclusive=False):
+    with collection_lock(hub.settings, hub.database, exclusive=False):
         moment = datetime.now(UTC)
         with hub.database.reading() as session:
             files = write_rows(session.connection(), incoming)
@@ -144,14 +150,16 @@ class _Copier:
         place = disk.place_in(self._target / BLOBS, sha256)
         if disk.size_of(place) == size:
             return
-        if not self._hub.blobs.holds(sha256):
+        try:
+            found = self._hub.blobs.read(sha256)
+        except FileNotFoundError:
             if needed:
                 self.findings.append(f"The content {sha256} is missing.")
             return
         digest = hashlib.sha256()
 
         def pieces() -> Iterator[bytes]:
-            for piece in self._hub.blobs.read(sha256):
+            for piece in found:
                 digest.update(piece)
                 yield piece
 
@@ -160,7 +168,7 @@ class _Copier:
             self._keep(place)
         else:
             self._incoming.unlink()
-            self.findings.append(f"The content {sha256} has changed on the disk.")
+            self.findings.append(f"The content {sha256} has changed in the store.")
 
     def xorb(self, xorb: StoredXorb) -> None:
         place = disk.place_in(self._target / XORBS, xorb.hash)
@@ -169,9 +177,11 @@ class _Copier:
         try:
             index = self._hub.xorbs.read_index(xorb)
             reader = XorbReader()
-            with closing(self._hub.xorbs.read(xorb.hash, start=0, length=xorb.size)) as pieces:
+            with closing(self._hub.xorbs.read(xorb, start=0, length=xorb.size)) as pieces:
                 self._write(chain(fed(reader, pieces), [index.encode()]))
             intact = reader.finish() == index and index.hash == xorb.hash
+        except UnreachableError:
+            raise
         except (HubError, OSError):
             intact = False
         if intact:

@@ -55,7 +55,7 @@ def scrub(hub: Hub, *, set_aside: bool = False) -> Iterator[str]:
                 hub.blobs.set_aside(name, sent_at=sent_at)
                 with hub.database.writing() as session:
                     record(session, Act.CONTENTS_SET_ASIDE, content=name)
-            yield f"The content {name} has changed on the disk: {advice}."
+            yield f"The content {name} has changed in the store: {advice}."
     with hub.database.reading() as session:
         known = [stored(row) for row in session.scalars(select(Xorb))]
     for xorb in known:
@@ -64,10 +64,10 @@ def scrub(hub: Hub, *, set_aside: bool = False) -> Iterator[str]:
         if set_aside and hub.xorbs.holds(xorb):
             with hub.database.writing() as session:
                 if not hub.xorbs.is_sound(xorb):  # it has not been sent again meanwhile
-                    hub.xorbs.set_aside(xorb.hash)
+                    hub.xorbs.files.set_aside(xorb)
                     new_generation(session)
                     record(session, Act.CONTENTS_SET_ASIDE, xorb=xorb.hash)
-        yield f"The xorb {xorb.hash} has changed on the disk: {advice}."
+        yield f"The xorb {xorb.hash} has changed in the store: {advice}."
 
 
 def _references(session: Session) -> Iterator[str]:
@@ -150,13 +150,14 @@ def _contents(hub: Hub, session: Session) -> Iterator[str]:
         (XetFile.repository_id == StoredFile.repository_id) & (XetFile.sha256 == StoredFile.sha256),
     )
     with session.execute(rows.execution_options(yield_per=1000)) as held:
-        for file, chunked in held:
-            if hub.blobs.last_sent(file.sha256, size=file.size) is not None:
-                continue
-            if hub.blobs.holds(file.sha256):
-                yield f"The content {file.sha256} has not {file.size:,} bytes on the disk."
-            elif chunked is None:
-                yield f"The content {file.sha256} of repository {file.repository_id} is missing."
+        for some in held.partitions(1000):
+            sizes = hub.blobs.sizes({file.sha256 for file, _ in some})
+            for file, chunked in some:
+                name, size = file.sha256, sizes.get(file.sha256)
+                if size is None and chunked is None:
+                    yield f"The content {name} of repository {file.repository_id} is missing."
+                elif size not in (None, file.size):
+                    yield f"The content {name} has not {file.size:,} bytes in the store."
 
 
 def _chunked(session: Session) -> Iterator[str]:
@@ -173,9 +174,12 @@ def _chunked(session: Session) -> Iterator[str]:
 
 def _xorbs(hub: Hub, session: Session) -> Iterator[str]:
     with session.scalars(select(Xorb).execution_options(yield_per=1000)) as rows:
-        for xorb in map(stored, rows):
-            size = hub.xorbs.size_of(xorb.hash)
-            if size is None:
-                yield f"The xorb {xorb.hash} is missing."
-            elif size != xorb.file_size:
-                yield f"The xorb {xorb.hash} has another size on the disk than it should."
+        for some in rows.partitions(1000):
+            xorbs = [stored(row) for row in some]
+            sizes = hub.xorbs.files.sizes(xorbs)
+            for xorb in xorbs:
+                size = sizes.get(xorb.hash)
+                if size is None:
+                    yield f"The xorb {xorb.hash} is missing."
+                elif size != xorb.file_size:
+                    yield f"The xorb {xorb.hash} has another size in the store than it should."

@@ -6,8 +6,10 @@ same time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -15,7 +17,8 @@ from sqlalchemy.orm import Session
 from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import record
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.locking import held
+from fin_qlora_hub.locking import collection_lock
+from fin_qlora_hub.publishing import removing
 from fin_qlora_hub.tables import (
     MirrorContent,
     Repository,
@@ -26,10 +29,12 @@ from fin_qlora_hub.tables import (
     Xorb,
     XorbOwner,
 )
+from fin_qlora_hub.xet.ownership import stored_xorbs
 
 # Three weeks, and a day for clocks that differ.
 GRACE = timedelta(days=22)
 _AT_ONCE = 100
+_Thing = TypeVar("_Thing")
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ def collect(hub: Hub, *, dry_run: bool = False) -> Collected:
     Every removal happens inside a writing transaction, like every arrival: neither can miss the
     other. A crash leaves at most files that no one names, which the next run removes.
     """
-    with held(hub.settings.collection_lock_path, exclusive=True):  # waits for a backup to end
+    # Waits for a backup to end.
+    with collection_lock(hub.settings, hub.database, exclusive=True):
         return _collect(hub, dry_run=dry_run)
 
 
@@ -81,10 +87,10 @@ def _forget_uncommitted(hub: Hub, before: datetime, *, dry_run: bool) -> Collect
     count = 0
     for number in repositories:
         with hub.database.reading() as session:
-            names = _uncommitted(hub, session, number, before)
+            names = _uncommitted(session, number, before)
         if names and not dry_run:
             with hub.database.writing() as session:
-                names = _uncommitted(hub, session, number, before)
+                names = _uncommitted(session, number, before)
                 for start in range(0, len(names), _AT_ONCE):
                     part = names[start : start + _AT_ONCE]
                     for kind in (XetFile, StoredFile):
@@ -94,7 +100,7 @@ def _forget_uncommitted(hub: Hub, before: datetime, *, dry_run: bool) -> Collect
     return Collected(uncommitted=count)
 
 
-def _uncommitted(hub: Hub, session: Session, number: int, before: datetime) -> list[str]:
+def _uncommitted(session: Session, number: int, before: datetime) -> list[str]:
     # Not correlated: the tree entries are read once, not once for each content.
     committed = select(TreeEntry.sha256).where(
         TreeEntry.repository_id == number, TreeEntry.sha256.is_not(None)
@@ -109,13 +115,12 @@ def _uncommitted(hub: Hub, session: Session, number: int, before: datetime) -> l
         .exists()
     )
     query = select(StoredFile.sha256).where(
-        StoredFile.repository_id == number, StoredFile.sha256.not_in(committed), ~young
+        StoredFile.repository_id == number,
+        StoredFile.sent_at < before,
+        StoredFile.sha256.not_in(committed),
+        ~young,
     )
-    return [
-        name
-        for name in session.scalars(query)
-        if (hub.blobs.last_sent(name) or 0) < before.timestamp()
-    ]
+    return list(session.scalars(query))
 
 
 def _remove_xorbs(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:
@@ -156,15 +161,16 @@ def _counted(rows: Sequence[Xorb]) -> Collected:
 
 
 def _remove_strangers(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:
-    """Remove files of xorbs that no row names: a crash left them, or this run their rows."""
+    """Remove xorbs that no row names: a crash left them, or this run their rows."""
     if dry_run:
         return Collected()
-    for names in _in_parts(name for name, _ in hub.xorbs.files()):
+    for kept in _in_parts(hub.xorbs.files.kept()):
         # A xorb takes its place inside the writing transaction: here none is half-way.
         with hub.database.writing() as session:
-            known = set(session.scalars(select(Xorb.hash).where(Xorb.hash.in_(names))))
-            for name in set(names) - known:
-                hub.xorbs.remove(name)
+            known = stored_xorbs(session, {xorb.hash for xorb in kept})
+            for xorb in kept:
+                if xorb.hash not in known or xorb.made not in (None, known[xorb.hash].made):
+                    hub.xorbs.files.remove(xorb)
     return Collected()
 
 
@@ -172,21 +178,22 @@ def _remove_contents(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:
     total = Collected()
     moment = before.timestamp()
     old = (name for name, sent_at in hub.blobs.contents() if sent_at < moment)
-    for names in _in_parts(old):
-        with hub.database.writing() as session:
-            query = select(StoredFile.sha256).where(StoredFile.sha256.in_(names))
-            coming = select(MirrorContent.sha256).where(MirrorContent.sha256.in_(names))
-            used = {*session.scalars(query), *session.scalars(coming)}
-            unused = sorted(set(names) - used)
-            removed = hub.blobs.remove_unused(unused, before=moment, dry_run=dry_run)
-        total += Collected(contents=len(removed), size=sum(removed.values()))
+    with nullcontext() if dry_run else removing(hub.database):
+        for names in _in_parts(old):
+            with hub.database.writing() as session:
+                query = select(StoredFile.sha256).where(StoredFile.sha256.in_(names))
+                coming = select(MirrorContent.sha256).where(MirrorContent.sha256.in_(names))
+                used = {*session.scalars(query), *session.scalars(coming)}
+                unused = sorted(set(names) - used)
+                removed = hub.blobs.remove_unused(unused, before=moment, dry_run=dry_run)
+            total += Collected(contents=len(removed), size=sum(removed.values()))
     return total
 
 
-def _in_parts(names: Iterable[str]) -> Iterator[list[str]]:
-    part: list[str] = []
-    for name in names:
-        part.append(name)
+def _in_parts(things: Iterable[_Thing]) -> Iterator[list[_Thing]]:
+    part: list[_Thing] = []
+    for thing in things:
+        part.append(thing)
         if len(part) == _AT_ONCE:
             yield part
             part = []

@@ -287,6 +287,7 @@ def _record(session: Session, repository: Repository, plan: Plan, *, author: Cal
                 sha256=content.sha256,
                 git_sha1=content.git_sha1,
                 size=content.size,
+                sent_at=datetime.now(UTC),
             )
         )
     if plan.card is not None:

@@ -15,6 +15,7 @@ from fin_qlora_hub.discussions import (
 )
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.operations import Change
+from fin_qlora_hub.publishing import publish
 from fin_qlora_hub.references import PULL_REQUESTS, find_branch
 from fin_qlora_hub.repositories import RepositoryName, full_name, open_writable
 from fin_qlora_hub.storage import Storage
@@ -65,14 +66,16 @@ def commit_change(
             name = full_name(repository)
         if plan.done is not None:
             return _found(plan, name)
-        storage.blobs.publish(change.blobs)
+        published = publish(database, storage.blobs, change.blobs)
         try:
             with database.writing() as session:
+                published.confirm(session)
                 repository = open_writable(session, target, caller)
                 return Committed(_done(session, repository, plan, caller), name)
         except BranchMovedError:
             continue
     with database.writing() as session:  # others are always faster: plan where nobody can move it
+        published.confirm(session)
         repository = open_writable(session, target, caller)
         assert caller is not None
         plan = plan_commit(
@@ -102,8 +105,9 @@ def commit_as_pull_request(
     """
     with database.reading() as session:
         open_writable(session, target, caller)
-    storage.blobs.publish(change.blobs)
+    published = publish(database, storage.blobs, change.blobs)
     with database.writing() as session:
+        published.confirm(session)
         repository = open_writable(session, target, caller)
         assert caller is not None
         # The new branch has a number that no repetition would know.

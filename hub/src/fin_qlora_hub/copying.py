@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import place_of, record
 from fin_qlora_hub.blobs import Content
-from fin_qlora_hub.largefiles import hold
+from fin_qlora_hub.holding import hold
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import Repository, StoredFile, XetFile, XetSegment
 

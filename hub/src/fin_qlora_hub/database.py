@@ -59,6 +59,11 @@ class Database:
             session.connection()  # takes the lock now, not at the first statement
             yield session
 
+    @property
+    def engine(self) -> Engine:
+        """Where connections come from that are neither reading nor writing."""
+        return self._reading
+
     def close(self) -> None:
         """Let go of every connection."""
         self._reading.dispose()

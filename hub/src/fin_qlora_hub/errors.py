@@ -22,7 +22,7 @@
     └── OperationalError           the machine, not the caller, is at fault
         ├── StorageFullError
         ├── BusyError
-        │   ├── UnreachableError       the database does not answer
+        │   ├── UnreachableError       the database, or the object store, does not answer
         │   └── NotFetchedError        a file of a mirrored repository is not here yet
         ├── UpstreamError              the hub that is mirrored does not answer as it should
         ├── NotInitialisedError
@@ -147,10 +147,12 @@ class BusyError(OperationalError):
 
 
 class UnreachableError(BusyError):
-    """The database does not answer: it is gone, or being started again."""
+    """The database or the object store does not answer: it is gone, or being started again."""
 
-    def __init__(self, reason: str = "it broke off the connection") -> None:
-        super().__init__("The hub's database cannot be reached. Try again in a moment.")
+    def __init__(
+        self, reason: str = "it broke off the connection", *, what: str = "database"
+    ) -> None:
+        super().__init__(f"The hub's {what} cannot be reached. Try again in a moment.")
         self.reason = reason  # may name machines: for administrators alone
 
 

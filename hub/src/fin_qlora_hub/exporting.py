@@ -29,7 +29,7 @@ from fin_qlora_hub.gating import Gate
 from fin_qlora_hub.history import history
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import find_namespace
-from fin_qlora_hub.locking import held
+from fin_qlora_hub.locking import collection_lock
 from fin_qlora_hub.references import BRANCHES, TAGS, commit_of
 from fin_qlora_hub.repositories import Kind, RepositoryName, find_repository
 from fin_qlora_hub.storage import Source
@@ -57,7 +57,7 @@ def export(
     """
     if target.exists():
         raise AlreadyExistsError(f"{target} exists: choose another name.")
-    with held(hub.settings.collection_lock_path, exclusive=False):
+    with collection_lock(hub.settings, hub.database, exclusive=False):
         descriptions: list[bytes] = []
         sources: dict[str, Source] = {}
         with hub.database.reading() as session:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fin_qlora_hub.blobs import BlobStore, LocalBlobStore
+from fin_qlora_hub.blobs import BlobStore
 from fin_qlora_hub.counting import DownloadCounter
 from fin_qlora_hub.database import Database, open_database, place_of
 from fin_qlora_hub.errors import UnusableDataError
@@ -15,6 +15,13 @@ from fin_qlora_hub.parts import PartStore
 from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.storage import Storage
+from fin_qlora_hub.stores.bucket import Bucket
+from fin_qlora_hub.stores.bucket_blobs import BucketBlobStore
+from fin_qlora_hub.stores.bucket_parts import BucketPartStore
+from fin_qlora_hub.stores.bucket_xorbs import BucketXorbs
+from fin_qlora_hub.stores.local_blobs import LocalBlobStore
+from fin_qlora_hub.stores.local_parts import LocalPartStore
+from fin_qlora_hub.stores.local_xorbs import LocalXorbs
 from fin_qlora_hub.xet.access import signing_key
 from fin_qlora_hub.xet.signing import Signer
 from fin_qlora_hub.xet.store import XorbStore
@@ -58,7 +65,9 @@ def initialise(settings: Settings) -> str:
     """Make or bring up to date a data directory; return the form of its tables."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_private(settings)
-    open_storage(settings)
+    with open_stores(settings) as (_, parts):
+        if isinstance(parts, BucketPartStore):
+            parts.bucket.require()
     return migrate(place_of(settings))
 
 
@@ -97,12 +106,13 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
         with database.reading() as session:
             signer = Signer(signing_key(session))
         with (
+            open_stores(settings) as stores,
             ThreadPoolExecutor(WRITERS, thread_name_prefix="writer") as writers,
             ThreadPoolExecutor(RECEIVERS, thread_name_prefix="receiver") as receivers,
             ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verifier") as verifiers,
         ):
             yield Hub(
-                *(settings, database, open_storage(settings), PartStore(settings.parts_path)),
+                *(settings, database, *stores),
                 *(downloads, signer),
                 *(writers, receivers, verifiers),
             )
@@ -111,6 +121,21 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
         database.close()
 
 
-def open_storage(settings: Settings) -> Storage:
-    """Open both stores, which are made where they are missing."""
-    return Storage(LocalBlobStore(settings.blobs_path), XorbStore(settings.xorbs_path))
+@contextmanager
+def open_stores(settings: Settings) -> Iterator[tuple[Storage, PartStore]]:
+    """Open all stores, which are made where they are missing, for a while."""
+    if settings.storage_url is None:
+        blobs, xorbs = LocalBlobStore(settings.blobs_path), LocalXorbs(settings.xorbs_path)
+        yield Storage(blobs, XorbStore(xorbs)), LocalPartStore(settings.parts_path)
+        return
+    bucket, scratch = Bucket(settings), settings.scratch_path
+    try:
+        yield (
+            Storage(
+                BucketBlobStore(bucket, scratch / "blobs"),
+                XorbStore(BucketXorbs(bucket, scratch / "xorbs")),
+            ),
+            BucketPartStore(bucket, scratch / "parts"),
+        )
+    finally:
+        bucket.close()

@@ -18,9 +18,10 @@ from fin_qlora_hub.described import DescribedEntry, DescribedRepository
 from fin_qlora_hub.descriptions import keep_card, make_card
 from fin_qlora_hub.errors import BadBundleError, NotFoundError, ParentConflictError
 from fin_qlora_hub.history import history
+from fin_qlora_hub.holding import hold
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import find_namespace
-from fin_qlora_hub.largefiles import hold
+from fin_qlora_hub.locking import collection_lock
 from fin_qlora_hub.names import check_reference_name, check_repository_name
 from fin_qlora_hub.protection import require_movable
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH, TAGS, commit_of
@@ -61,6 +62,17 @@ def take_in(
     with hub.database.reading() as session:  # before the bytes
         for one in repositories:
             _namespace(session, one, into)
+    with collection_lock(hub.settings, hub.database, exclusive=False):  # none is removed again
+        return _import(hub, opened, repositories, files, into)
+
+
+def _import(
+    hub: Hub,
+    opened: Opened,
+    repositories: Sequence[DescribedRepository],
+    files: dict[str, DescribedEntry],
+    into: str | None,
+) -> Imported:
     git_ids = _keep_contents(hub, opened, files)
     for one in repositories:
         for entry in one.entries():

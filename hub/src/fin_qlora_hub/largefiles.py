@@ -1,17 +1,17 @@
 """Large files that arrive outside commits, whole or in parts, and which a repository then holds."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.blobs import BlobStore, BlobWriter, Content, StagedBlob
+from fin_qlora_hub.blobs import BlobStore, BlobWriter, StagedBlob
 from fin_qlora_hub.database import Database
-from fin_qlora_hub.disk import read_part
 from fin_qlora_hub.errors import BadRequestError
+from fin_qlora_hub.holding import hold
+from fin_qlora_hub.publishing import publish
 from fin_qlora_hub.tables import StoredFile, XetFile
 from fin_qlora_hub.xet.access import Access, Scope, require
 from fin_qlora_hub.xet.ownership import TOUCH_AGAIN
@@ -48,38 +48,38 @@ def renew(
     with database.reading() as session:
         present = _present(session, blobs, repository_id, files)
     oldest = datetime.now(UTC) - TOUCH_AGAIN
-    if any(sent_at < oldest for _, sent_at in present.values()):
+    due = {sha256 for sha256, (_, sent_at) in present.items() if sent_at < oldest}
+    if due:
         # Inside a writing transaction: no collection is half-way between looking and removing.
+        now = datetime.now(UTC)
         with database.writing() as session:
-            present = _present(session, blobs, repository_id, files)
-            due = [sha256 for sha256, (_, sent_at) in present.items() if sent_at < oldest]
-            for part in _parts(due):
-                mine = XetFile.repository_id == repository_id, XetFile.sha256.in_(part)
-                session.execute(update(XetFile).where(*mine).values(created_at=datetime.now(UTC)))
-            for sha256 in due:
-                blobs.renew(sha256)
+            still = held_sizes(session, repository_id, due)
+            for part in _parts(still):
+                for kind in (StoredFile, XetFile):
+                    mine = kind.repository_id == repository_id, kind.sha256.in_(part)
+                    values = {"sent_at" if kind is StoredFile else "created_at": now}
+                    session.execute(update(kind).where(*mine).values(values))
+        present = {name: it for name, it in present.items() if name in still or name not in due}
     return {sha256: size for sha256, (size, _) in present.items()}
 
 
 def _present(
     session: Session, blobs: BlobStore, repository_id: int, files: Collection[Expected]
 ) -> dict[str, tuple[int, datetime]]:
-    held = held_sizes(session, repository_id, [file.sha256 for file in files])
-    chunked: dict[str, datetime] = {}
-    for part in _parts(held):
-        query = select(XetFile.sha256, XetFile.created_at).where(
-            XetFile.repository_id == repository_id, XetFile.sha256.in_(part)
-        )
-        chunked.update((sha256, created_at) for sha256, created_at in session.execute(query))
-    found = {}
-    for sha256, size in held.items():
-        sent_at = blobs.last_sent(sha256, size=size)
-        times = [] if sent_at is None else [datetime.fromtimestamp(sent_at, UTC)]
-        if sha256 in chunked:
-            times.append(chunked[sha256])
-        if times:
-            found[sha256] = size, max(times)
-    return found
+    held: dict[str, tuple[int, datetime]] = {}
+    chunked: set[str] = set()
+    for part in _parts({file.sha256 for file in files}):
+        mine = StoredFile.repository_id == repository_id, StoredFile.sha256.in_(part)
+        query = select(StoredFile.sha256, StoredFile.size, StoredFile.sent_at).where(*mine)
+        held.update((sha256, (size, at)) for sha256, size, at in session.execute(query))
+        also = XetFile.repository_id == repository_id, XetFile.sha256.in_(part)
+        chunked.update(session.scalars(select(XetFile.sha256).where(*also)))
+    sizes = blobs.sizes([sha256 for sha256 in held if sha256 not in chunked])
+    return {
+        sha256: (size, sent_at)
+        for sha256, (size, sent_at) in held.items()
+        if sha256 in chunked or sizes.get(sha256) == size
+    }
 
 
 def finish(writer: BlobWriter, expected: Expected) -> StagedBlob:
@@ -100,30 +100,17 @@ def keep(database: Database, blobs: BlobStore, access: Access, staged: StagedBlo
     """Let a repository hold received bytes: they are durable before the metadata names them."""
     with database.reading() as session:
         require(session, access, scope=Scope.WRITE)
-    blobs.publish([staged])
+    published = publish(database, blobs, [staged])
     with database.writing() as session:
+        published.confirm(session)
         repository = require(session, access, scope=Scope.WRITE)
         hold(session, repository.id, staged.content)
 
 
-def hold(session: Session, repository_id: int, content: Content) -> None:
-    """Note that a repository holds a content; what is known of it stays."""
-    if session.get(StoredFile, (repository_id, content.sha256)) is None:
-        session.add(
-            StoredFile(
-                repository_id=repository_id,
-                sha256=content.sha256,
-                git_sha1=content.git_sha1,
-                size=content.size,
-            )
-        )
-
-
-def join(parts: Collection[Path], writer: BlobWriter) -> None:
+def join(parts: Iterable[bytes], writer: BlobWriter) -> None:
     """Write the parts of a file one after another."""
-    for part in parts:
-        for chunk in read_part(part, start=0):
-            writer.write(chunk)
+    for piece in parts:
+        writer.write(piece)
 
 
 def _parts(values: Collection[str]) -> Iterator[list[str]]:

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from sqlalchemy import URL
+
+from fin_qlora_hub import postgresql
+from fin_qlora_hub.database import Database
 from fin_qlora_hub.errors import AlreadyServedError
 from fin_qlora_hub.settings import Settings
 
@@ -43,6 +47,20 @@ def lock_data_dir(settings: Settings, *, exclusive: bool = False) -> Iterator[Da
                 "or choose another --data-dir."
             )
         yield DataDirLock(alone, handle)
+
+
+@contextmanager
+def collection_lock(settings: Settings, database: Database, *, exclusive: bool) -> Iterator[None]:
+    """Keep unused contents from being collected for a while, or be the one who collects them.
+
+    All servers on one PostgreSQL database share the lock, wherever they run.
+    """
+    if isinstance(database.place, URL):
+        with postgresql.held(database.engine, postgresql.COLLECTION, exclusive=exclusive):
+            yield
+    else:
+        with held(settings.collection_lock_path, exclusive=exclusive):
+            yield
 
 
 @contextmanager

@@ -5,6 +5,8 @@ time. A writer sees what others have written before it got the lock; a reader se
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
@@ -40,6 +42,8 @@ _SESSION = MappingProxyType(
 )
 # Any number does, as long as all servers take the same: this one is "finhub" in ASCII.
 _WRITERS_LOCK = int.from_bytes(b"finhub")
+# What a backup and a collection of unused contents cannot hold at once: "collec" in ASCII.
+COLLECTION = int.from_bytes(b"collec")
 _LOCK_TIMEOUT = "55P03"
 _FULL = ("53100",)
 _TOO_MANY = ("53300",)
@@ -72,6 +76,20 @@ def make_engine(url: URL, *, patience: float, connections: int) -> Engine:
     )
     event.listen(engine, "begin", _begin)
     return engine
+
+
+@contextmanager
+def held(engine: Engine, lock: int, *, exclusive: bool) -> Iterator[None]:
+    """Hold an advisory lock that all servers share, on a connection of its own; waits for it."""
+    kind = "" if exclusive else "_shared"
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with alone.connect() as connection:
+        connection.exec_driver_sql("SET lock_timeout = 0")
+        try:
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock{kind}({lock})")
+            yield
+        finally:
+            connection.invalidate()  # which lets go of the lock, and of the patience
 
 
 def fault(error: DatabaseError, place: str) -> HubError | None:

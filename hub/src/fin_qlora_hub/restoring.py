@@ -3,21 +3,24 @@
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, update
 
 from fin_qlora_hub import disk
 from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import record
 from fin_qlora_hub.backup import BLOBS, XORBS, find_snapshot
 from fin_qlora_hub.database import Place, described, open_database, place_of
-from fin_qlora_hub.errors import AlreadyExistsError, HubError
-from fin_qlora_hub.hub import keep_private, open_storage
+from fin_qlora_hub.errors import AlreadyExistsError, HubError, OperationalError
+from fin_qlora_hub.hub import keep_private, open_stores
 from fin_qlora_hub.locking import lock_data_dir
 from fin_qlora_hub.schema import current_form, migrate
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.snapshots import load_rows, read_rows
 from fin_qlora_hub.storage import Storage
+from fin_qlora_hub.tables import Xorb
 from fin_qlora_hub.xet.access import new_keys
+from fin_qlora_hub.xet.ownership import made_at
+from fin_qlora_hub.xet.store import StoredXorb
 from fin_qlora_hub.xet.xorbs import ENTRY_BYTES
 
 
@@ -32,9 +35,9 @@ def restore(settings: Settings, source: Path, *, snapshot: str | None = None) ->
     place = place_of(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_private(settings)
-    with lock_data_dir(settings, exclusive=True):
+    with lock_data_dir(settings, exclusive=True), open_stores(settings) as (storage, _):
         _require_empty(place)
-        restorer = _Restorer(open_storage(settings), source)
+        restorer = _Restorer(storage, source)
         chunked = {row["sha256"] for row in read_rows(chosen.folder, "xet_files")}
         contents = {row["sha256"]: row["size"] for row in read_rows(chosen.folder, "files")}
         for sha256, size in contents.items():
@@ -44,10 +47,10 @@ def restore(settings: Settings, source: Path, *, snapshot: str | None = None) ->
 
         def fill(connection: Connection) -> None:
             load_rows(connection, chosen.folder, chosen.files)
-            # A later snapshot may have brought a xorb that was packed anew.
-            query = text("UPDATE xorbs SET size = :size WHERE hash = :xorb AND size != :size")
-            for xorb, size in restorer.sizes.items():
-                connection.execute(query, {"xorb": xorb, "size": size})
+            # A later snapshot may have brought a xorb that was packed anew, and here it is new.
+            for xorb in restorer.xorbs:
+                values = {"size": xorb.size, "created_at": made_at(xorb)}
+                connection.execute(update(Xorb).where(Xorb.hash == xorb.hash).values(values))
             new_keys(connection)
 
         migrate(place, target=chosen.form, then=fill)
@@ -62,7 +65,7 @@ class _Restorer:
 
     def __init__(self, storage: Storage, source: Path) -> None:
         self.findings: list[str] = []
-        self.sizes: dict[str, int] = {}
+        self.xorbs: list[StoredXorb] = []
         self._storage = storage
         self._source = source
 
@@ -97,8 +100,9 @@ class _Restorer:
                 for piece in pieces:
                     writer.write(piece)
             staged = writer.finish(expected=xorb)
-            self._storage.xorbs.publish(staged)
-            self.sizes[xorb] = staged.size
+            self.xorbs.append(self._storage.xorbs.publish(staged))
+        except OperationalError:
+            raise
         except HubError:
             self.findings.append(f"The xorb {xorb} has changed in the backup.")
         finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -18,10 +18,17 @@ _MIRRORED = re.compile(r"(?:datasets/)?\w[\w.-]*/[\w.*?-]+", re.ASCII)
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]{1,5})?")
 
 
+def _also_of_aws(name: str, *others: str) -> AliasChoices:
+    """Take a setting from the hub's own variable, or from those that all tools for S3 know."""
+    return AliasChoices(f"FIN_QLORA_HUB_{name}", *others)
+
+
 class Settings(BaseSettings):
     """How one server behaves; sizes are in bytes."""
 
-    model_config = SettingsConfigDict(env_prefix="FIN_QLORA_HUB_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="FIN_QLORA_HUB_", frozen=True, populate_by_name=True
+    )
 
     data_dir: Path = Path("fin-qlora-hub-data")
     database_url: SecretStr | None = Field(
@@ -29,6 +36,31 @@ class Settings(BaseSettings):
         description="A PostgreSQL database instead of the file in `data_dir`; may hold a password.",
     )
     database_connections: int = Field(default=20, gt=0, le=60)
+    storage_url: str | None = Field(
+        default=None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?$",
+        description="A bucket, and what its keys begin with, instead of the folders in `data_dir`.",
+    )
+    s3_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s?#/]+/?$")
+    s3_public_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s?#/]+/?$")
+    s3_region: str = Field(
+        default="us-east-1",
+        pattern=r"^[a-zA-Z0-9-]+$",
+        validation_alias=_also_of_aws("S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
+    )
+    s3_access_key_id: SecretStr | None = Field(
+        default=None, validation_alias=_also_of_aws("S3_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID")
+    )
+    s3_secret_access_key: SecretStr | None = Field(
+        default=None, validation_alias=_also_of_aws("S3_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY")
+    )
+    s3_session_token: SecretStr | None = Field(
+        default=None, validation_alias=_also_of_aws("S3_SESSION_TOKEN", "AWS_SESSION_TOKEN")
+    )
+    s3_virtual_host: bool = False
+    s3_timeout_seconds: float = Field(default=30, gt=0)
+    s3_retry_seconds: float = Field(default=15, ge=0)
+    presigned_transfer: bool = True
     public_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s?#]+$",
@@ -139,6 +171,11 @@ class Settings(BaseSettings):
     def mirror_path(self) -> Path:
         """Where files of another hub grow until they have come whole."""
         return self.data_dir / "mirror"
+
+    @property
+    def scratch_path(self) -> Path:
+        """Where what arrives is written down before it goes to a bucket."""
+        return self.data_dir / "scratch"
 
     @property
     def collection_lock_path(self) -> Path:

@@ -41,14 +41,15 @@ class Storage:
 
         Raises NotFetchedError for one of a mirrored repository that is not here yet.
         """
-        chunked = None
-        if not self.blobs.holds(sha256):
-            chunked = find_file(session, repository_id, sha256=sha256)
-            if chunked is None and is_to_come(session, repository_id, sha256):
-                raise NotFetchedError(
-                    "The file is in a mirrored repository and is not on this hub yet: download it "
-                    "as a whole, then try again."
-                )
+        # Most have come in one way alone: then the store need not be asked.
+        chunked = find_file(session, repository_id, sha256=sha256)
+        if chunked is not None and self.blobs.holds(sha256):
+            chunked = None
+        elif chunked is None and is_to_come(session, repository_id, sha256):
+            raise NotFetchedError(
+                "The file is in a mirrored repository and is not on this hub yet: download it as a "
+                "whole, then try again."
+            )
         return Source(self, sha256, size, chunked)
 
     def remove_old(self) -> int:

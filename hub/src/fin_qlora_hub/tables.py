@@ -262,6 +262,7 @@ class StoredFile(Base):
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
     git_sha1: Mapped[str | None] = mapped_column(String(40))
     size: Mapped[int] = mapped_column(BigInteger)
+    sent_at: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
 
 
 class HubState(Base):

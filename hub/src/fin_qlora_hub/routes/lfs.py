@@ -253,7 +253,7 @@ async def complete_parts(
             return  # the client had lost the answer
         writer = hub.blobs.writer(limit=expected.size, inline=False)
         try:
-            join(hub.parts.paths(name, count), writer)
+            join(hub.parts.joined(name, count), writer)
             keep(hub.database, hub.blobs, access, finish(writer, expected))
         finally:
             writer.discard()

@@ -43,9 +43,10 @@ class ChunkedFile:
             if position >= end:
                 return
             if position + segment.size > start:
-                index = self.index(store, segment)
                 yield from _part(
-                    store, segment, index, start=max(start - position, 0), end=end - position
+                    *(store, self.xorbs[segment.xorb], segment),
+                    start=max(start - position, 0),
+                    end=end - position,
                 )
             position += segment.size
 
@@ -63,11 +64,12 @@ def cut(segment: Segment, index: XorbIndex, *, start: int, end: int) -> tuple[Se
 
 
 def _part(
-    store: XorbStore, segment: Segment, index: XorbIndex, *, start: int, end: int
+    store: XorbStore, xorb: StoredXorb, segment: Segment, *, start: int, end: int
 ) -> Iterator[bytes | memoryview]:
+    index = store.index(xorb)
     part, skipped = cut(segment, index, start=start, end=end)
     left = min(end, segment.size) - start
-    for data in store.unpacked(part, index):
+    for data in store.unpacked(xorb, part, index):
         piece = memoryview(data)[skipped : skipped + left]
         skipped = 0
         left -= len(piece)

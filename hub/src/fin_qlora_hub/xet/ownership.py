@@ -38,6 +38,11 @@ def stored(row: Xorb) -> StoredXorb:
     return StoredXorb(row.hash, row.size, row.chunks, made)
 
 
+def made_at(xorb: StoredXorb) -> datetime:
+    """Return when a xorb took its place, as the metadata keep it."""
+    return _EPOCH + timedelta(microseconds=xorb.made)
+
+
 def owned(session: Session, namespace_id: int, xorbs: Collection[str]) -> set[str]:
     """Return those of the xorbs that the namespace sent."""
     wanted = list(xorbs)
@@ -54,7 +59,7 @@ def still_there(
 ) -> set[str]:
     """Return those of the xorbs that the namespace sent and that have not been lost since."""
     mine = owned(session, namespace_id, xorbs)
-    return {name for name, xorb in stored_xorbs(session, mine).items() if store.holds(xorb)}
+    return store.present(stored_xorbs(session, mine).values())
 
 
 def is_due(session: Session, namespace_id: int, xorb: str) -> bool:
@@ -82,22 +87,16 @@ def touch(session: Session, namespace_id: int, xorbs: Iterable[str]) -> bool:
 def keep_xorb(session: Session, store: XorbStore, staged: StagedXorb, *, namespace_id: int) -> bool:
     """Store a xorb for a namespace; return False if it had sent the same before.
 
-    The file takes its place inside the writing transaction, as it would be removed inside one. It
-    replaces one that is lost, and one that should have the same bytes, in case they have changed.
+    It takes its place inside the writing transaction, as it would be removed inside one.
     """
     now = datetime.now(UTC)
     row = session.get(Xorb, staged.hash)
+    placed = store.publish(staged, None if row is None else stored(row))
     if row is None:
-        store.publish(staged)
-        session.add(
-            Xorb(hash=staged.hash, size=staged.size, chunks=len(staged.index), created_at=now)
-        )
-        session.flush()
-    elif store.is_packed_as(staged, stored(row)):
-        store.publish(staged)
-    elif not store.holds(stored(row)):
-        row.size, row.created_at = staged.size, now
-        store.publish(staged)
+        row = Xorb(hash=staged.hash, chunks=placed.chunks)
+        session.add(row)
+    row.size, row.created_at = placed.size, made_at(placed)
+    session.flush()
     owner = session.get(XorbOwner, (namespace_id, staged.hash))
     if owner is not None:
         owner.touched_at = now

@@ -10,9 +10,11 @@ from pathlib import Path
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.database import Database
 from fin_qlora_hub.errors import BadRequestError, TooLargeError
-from fin_qlora_hub.tables import Repository, StoredFile, XetChunk, XetFile, XetSegment
+from fin_qlora_hub.holding import hold
+from fin_qlora_hub.tables import Repository, XetChunk, XetFile, XetSegment
 from fin_qlora_hub.xet.access import Access, Scope, require
 from fin_qlora_hub.xet.hashes import HASH_BYTES, file_hash, is_asked_globally, run_hash, to_text
 from fin_qlora_hub.xet.ownership import TOUCH_AGAIN, require_usable, touch
@@ -123,14 +125,15 @@ def _verified(
     digest = hashlib.sha256()
     for position, (segment, run) in enumerate(zip(file.segments, file.runs, strict=True)):
         beat()
-        index = store.index(xorbs[segment.xorb])
+        xorb = xorbs[segment.xorb]
+        index = store.index(xorb)
         _check_segment(segment, index, run)
         for chunk, size in index.nodes(segment.start, segment.end):
             if not nodes or is_asked_globally(chunk):
                 asked.append((to_text(chunk), position))
             nodes.append((chunk, size))
         if not trusted:
-            for data in store.unpacked(segment, index):
+            for data in store.unpacked(xorb, segment, index):
                 digest.update(data)
     if to_text(file_hash(nodes)) != file.file_hash:
         raise _wrong(file, "its chunks make another Xet hash")
@@ -167,6 +170,7 @@ def _register(session: Session, repository: Repository, file: VerifiedFile) -> N
     )
     if known is not None:
         known.created_at = datetime.now(UTC)
+        hold(session, repository.id, Content(claimed.sha256, None, claimed.size))
         return  # where it is chunked in another way, the first stays
     row = XetFile(
         repository_id=repository.id,
@@ -191,15 +195,7 @@ def _register(session: Session, repository: Repository, file: VerifiedFile) -> N
             for position, segment in enumerate(claimed.segments)
         ],
     )
-    if session.get(StoredFile, (repository.id, claimed.sha256)) is None:
-        session.add(
-            StoredFile(
-                repository_id=repository.id,
-                sha256=claimed.sha256,
-                git_sha1=None,
-                size=claimed.size,
-            )
-        )
+    hold(session, repository.id, Content(claimed.sha256, None, claimed.size))
     for chunk, position in dict(file.asked).items():
         session.merge(
             XetChunk(

@@ -47,7 +47,7 @@ def send_part(xorb: Hash, part: str, request: Request, hub: CurrentHub) -> Respo
     if asked != (start, end):
         raise ForbiddenError(f"The address is good for the range bytes={start}-{end - 1} alone.")
     return StreamingResponse(
-        hub.xorbs.read(xorb, start=start, length=end - start),
+        hub.xorbs.read(stored, start=start, length=end - start),
         status_code=206,
         media_type="application/octet-stream",
         headers={

@@ -1,0 +1,393 @@
+"""One bucket of an S3-compatible object store: calls that are tried again, and one clear error.
+
+A store that answers an error now and then is not noticed. One that is gone is waited for once; then
+every call fails at once until one succeeds again, so that nobody queues up behind it.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from fin_qlora_hub.errors import StorageFullError, UnreachableError, UnusableDataError
+from fin_qlora_hub.settings import Settings
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+# What is read at once: every piece is a request of its own, so that one that fails costs little.
+PIECE_BYTES = 2 * 1024 * 1024
+# Larger objects are sent in parts. Two at a time hold 16 MiB of memory.
+PART_BYTES = 8 * 1024 * 1024
+PARTS_AT_ONCE = 2
+MAX_PARTS = 10_000
+# More cannot be copied at once within a store.
+MAX_COPIED_BYTES = 5 * 1024**3
+CONNECT_SECONDS = 5
+AT_ONCE = 16
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_Answer = TypeVar("_Answer")
+_logger = logging.getLogger("fin_qlora_hub")
+
+
+@dataclass(frozen=True)
+class BucketPlace:
+    """Where a bucket is, and how long to be patient with it; never shows its secrets."""
+
+    name: str
+    prefix: str
+    endpoint: str | None
+    region: str
+    virtual_host: bool
+    timeout: float
+    patience: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "BucketPlace":
+        """Read the settings of a hub that keeps its contents in a bucket."""
+        assert settings.storage_url is not None
+        parts = urlsplit(settings.storage_url)
+        return cls(
+            name=parts.netloc,
+            prefix=parts.path.strip("/"),
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            virtual_host=settings.s3_virtual_host,
+            timeout=settings.s3_timeout_seconds,
+            patience=settings.s3_retry_seconds,
+        )
+
+    def base(self, endpoint: str | None = None) -> str:
+        """Return the address before the keys, as seen from the hub or through another endpoint."""
+        endpoint = endpoint or self.endpoint
+        if endpoint is None:
+            return f"https://{self.name}.s3.{self.region}.amazonaws.com"
+        endpoint = endpoint.rstrip("/")
+        if self.virtual_host:
+            scheme, _, host = endpoint.partition("://")
+            return f"{scheme}://{self.name}.{host}"
+        return f"{endpoint}/{self.name}"
+
+    def key(self, name: str) -> str:
+        """Return the whole key of an object of this hub."""
+        return f"{self.prefix}/{name}" if self.prefix else name
+
+    def __str__(self) -> str:
+        return f"s3://{self.name}/{self.prefix}".rstrip("/")
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object: its name, its size in bytes, and when it came, in seconds since 1970."""
+
+    name: str
+    size: int
+    modified: float
+
+
+class Bucket:
+    """The objects of one hub; names stand below its prefix."""
+
+    def __init__(self, settings: Settings) -> None:
+        if find_spec("obstore") is None:
+            raise UnusableDataError(
+                "The contents are in an object store, and its driver is missing: "
+                "`pip install 'fin-qlora-hub[s3]'`."
+            )
+        self.place = BucketPlace.of(settings)
+        self._patient = _opened(self.place, settings, tries=10)
+        self._quick = _opened(self.place, settings, tries=0)
+        self._gone = False
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bucket")
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def require(self) -> None:
+        """Raise UnusableDataError where there is no such bucket."""
+        import obstore
+
+        def look(store: "S3Store") -> None:
+            next(iter(obstore.list(store, prefix="hub", chunk_size=1)), None)
+
+        try:
+            self._tried(look)
+        except FileNotFoundError as error:
+            raise UnusableDataError(
+                f"There is no bucket {self.place.name!r} at {self.place.base()}: make it first."
+            ) from error
+
+    def put(self, name: str, data: bytes | Path) -> None:
+        """Store an object, whole or not at all."""
+        import obstore
+
+        size = data.stat().st_size if isinstance(data, Path) else len(data)
+        part = max(PART_BYTES, -(-size // MAX_PARTS))
+        self._tried(
+            lambda store: obstore.put(
+                store,
+                name,
+                data,
+                use_multipart=size > part,
+                chunk_size=part,
+                max_concurrency=PARTS_AT_ONCE,
+            )
+        )
+
+    def put_all(self, objects: Iterable[tuple[str, Path]]) -> None:
+        """Store several objects, many at a time."""
+        self._at_once(lambda one: self.put(*one), objects)
+
+    def put_pieces(self, name: str, pieces: Iterable[bytes], *, size: int) -> None:
+        """Store an object of `size` bytes that comes in pieces; an error in them stores nothing."""
+        import obstore
+
+        part = max(PART_BYTES, -(-size // MAX_PARTS))
+        if size <= part:
+            self.put(name, b"".join(pieces))
+            return
+        error: list[BaseException] = []
+
+        def watched() -> Iterator[bytes]:
+            try:
+                yield from pieces
+            except BaseException as found:
+                error.append(found)
+                raise
+
+        # What came cannot come again, so that only the store's own client tries again.
+        with self._errors_named():
+            try:
+                obstore.put(
+                    *(self._patient, name, watched()),
+                    use_multipart=True,
+                    chunk_size=part,
+                    max_concurrency=PARTS_AT_ONCE,
+                )
+            except BaseException:
+                if error:
+                    raise error[0] from None
+                raise
+
+    def read(
+        self, name: str, *, start: int = 0, length: int | None = None
+    ) -> Generator[bytes, None, None]:
+        """Fetch the first piece now, so that a missing object fails here, and yield all of them.
+
+        Raises FileNotFoundError.
+        """
+        if length is None:
+            found = self.find(name)
+            if found is None:
+                raise FileNotFoundError(name)
+            length = max(found.size - start, 0)
+        end = start + length
+        first = self._piece(name, start, min(start + PIECE_BYTES, end)) if length else b""
+        return self._pieces(name, first, start=start, end=end)
+
+    def _pieces(
+        self, name: str, piece: bytes, *, start: int, end: int
+    ) -> Generator[bytes, None, None]:
+        while piece:
+            yield piece
+            start += len(piece)
+            if start >= end:
+                return
+            piece = self._piece(name, start, min(start + PIECE_BYTES, end))
+
+    def _piece(self, name: str, start: int, end: int) -> bytes:
+        """Fetch bytes of an object, fewer where it ends before; none from its end on."""
+        import obstore
+
+        def fetch(store: "S3Store") -> bytes:
+            try:
+                return bytes(obstore.get(store, name, options={"range": (start, end)}).bytes())
+            except obstore.exceptions.NotFoundError:
+                raise
+            except obstore.exceptions.BaseError:
+                if obstore.head(store, name)["size"] <= start:
+                    return b""
+                raise
+
+        return self._tried(fetch)
+
+    def find(self, name: str) -> StoredObject | None:
+        """Look for an object."""
+        import obstore
+
+        try:
+            found = self._tried(lambda store: obstore.head(store, name))
+        except FileNotFoundError:
+            return None
+        return StoredObject(name, found["size"], found["last_modified"].timestamp())
+
+    def find_all(self, names: Collection[str]) -> dict[str, StoredObject]:
+        """Look for several objects, many at a time; return those that are there."""
+        found = self._at_once(self.find, names)
+        return {one.name: one for one in found if one is not None}
+
+    def objects(self, folder: str) -> Iterator[StoredObject]:
+        """Yield all objects below a folder, which has no slash at its end."""
+        import obstore
+
+        last: str | None = None
+        while True:
+
+            def page(store: "S3Store", after: str | None = last) -> list[Any]:
+                listing = obstore.list(store, prefix=folder, offset=after, chunk_size=1000)
+                return list(next(iter(listing), []))
+
+            found = self._tried(page)
+            for one in found:
+                yield StoredObject(one["path"], one["size"], one["last_modified"].timestamp())
+            if not found:
+                return
+            last = found[-1]["path"]
+
+    def remove(self, name: str) -> None:
+        """Remove an object; harmless if it is gone."""
+        import obstore
+
+        with suppress(FileNotFoundError):
+            self._tried(lambda store: obstore.delete(store, name))
+
+    def remove_all(self, names: Iterable[str]) -> None:
+        """Remove several objects, many at a time."""
+        self._at_once(self.remove, names)
+
+    def remove_older(self, folder: str, seconds: float) -> int:
+        """Remove objects below a folder that came so long ago; return their number."""
+        oldest = datetime.now(UTC).timestamp() - seconds
+        names = [one.name for one in self.objects(folder) if one.modified < oldest]
+        self.remove_all(names)
+        return len(names)
+
+    def move(self, name: str, target: str, *, size: int) -> None:
+        """Give an object another name."""
+        import obstore
+
+        if size <= MAX_COPIED_BYTES:
+            self._tried(lambda store: obstore.copy(store, name, target))
+        else:
+            self.put_pieces(target, self.read(name), size=size)
+        self.remove(name)
+
+    def _at_once(self, work: Callable[[Any], _Answer], arguments: Iterable[Any]) -> list[_Answer]:
+        todo = list(arguments)
+        if len(todo) == 1:
+            return [work(todo[0])]
+        futures = [self._pool.submit(work, one) for one in todo]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _tried(self, call: Callable[["S3Store"], _Answer]) -> _Answer:
+        """Make a call until it succeeds, for a while; raises FileNotFoundError or the clear one."""
+        from obstore.exceptions import BaseError, NotFoundError
+
+        if self._gone:
+            with self._errors_named():
+                answer = call(self._quick)
+            self._gone = False
+            return answer
+        end = time.monotonic() + self.place.patience
+        pause = _FIRST_PAUSE
+        while True:
+            with self._errors_named():
+                try:
+                    return call(self._patient)
+                except NotFoundError:
+                    raise
+                except BaseError as error:
+                    if not _may_pass(error) or time.monotonic() + pause > end:
+                        self._gone = True
+                        raise
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _errors_named(self) -> "_ErrorsNamed":
+        return _ErrorsNamed(self)
+
+    def _answered(self) -> None:
+        self._gone = False
+
+
+class _ErrorsNamed:
+    """Turns what the driver raises into errors of the hub, or FileNotFoundError."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
+        from obstore.exceptions import BaseError, NotFoundError
+
+        if isinstance(error, NotFoundError):
+            self._bucket._answered()
+            raise FileNotFoundError("The object is not in the bucket.") from error
+        if isinstance(error, BaseError):
+            reason = _reason(error)
+            _logger.error("the object store fails: %s", reason)
+            if "QuotaExceeded" in reason or "InsufficientStorage" in reason:
+                raise StorageFullError(
+                    "The hub's object store is full: nothing was stored. Ask the administrator."
+                ) from error
+            raise UnreachableError(reason, what="object store") from error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Say whether the same call may succeed later."""
+    from obstore import exceptions
+
+    return not isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
+
+
+def _reason(error: Exception) -> str:
+    """Return what the driver says, in one line of bearable length."""
+    return " ".join(str(error).split())[:500]
+
+
+def _opened(place: BucketPlace, settings: Settings, *, tries: int) -> "S3Store":
+    from obstore.store import S3Store
+
+    secrets = {
+        "access_key_id": settings.s3_access_key_id,
+        "secret_access_key": settings.s3_secret_access_key,
+        "session_token": settings.s3_session_token,
+    }
+    options: Any = {name: value.get_secret_value() for name, value in secrets.items() if value}
+    if place.endpoint is not None:
+        options["endpoint"] = place.base() if place.virtual_host else place.endpoint
+    return S3Store(
+        place.name,
+        prefix=place.prefix or None,
+        region=place.region,
+        virtual_hosted_style_request=place.virtual_host or place.endpoint is None,
+        client_options={
+            "allow_http": (place.endpoint or "").startswith("http://"),
+            "timeout": timedelta(seconds=place.timeout),
+            "connect_timeout": timedelta(seconds=min(CONNECT_SECONDS, place.timeout)),
+        },
+        retry_config={
+            "max_retries": tries,
+            "retry_timeout": timedelta(seconds=place.patience),
+            "backoff": {
+                "init_backoff": timedelta(seconds=_FIRST_PAUSE),
+                "max_backoff": timedelta(seconds=_LONGEST_PAUSE),
+                "base": 2,
+            },
+        },
+        **options,
+    )

@@ -1,0 +1,99 @@
+"""Contents as objects of a bucket: `blobs/ab/cd...`.
+
+What arrives is written down on the local disk, and sent from there once its hash is known.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from fin_qlora_hub import disk
+from fin_qlora_hub.blobs import StagedBlob
+from fin_qlora_hub.stores.bucket import Bucket
+from fin_qlora_hub.stores.spooled import SpooledBlob, SpooledWriter, refusal
+
+_FOLDER = "blobs"
+
+
+class BucketBlobStore:
+    """Contents below `blobs/` of a bucket, and what arrives in a folder of the local disk."""
+
+    def __init__(self, bucket: Bucket, scratch: Path) -> None:
+        self._bucket = bucket
+        self._scratch = scratch
+        self._scratch.mkdir(parents=True, exist_ok=True)
+
+    def writer(self, *, limit: int, inline: bool = True) -> SpooledWriter:
+        """Open a temporary file on the local disk."""
+        file = disk.IncomingFile(self._scratch, limit=limit, refusal=refusal(limit))
+        return SpooledWriter(file, inline=inline, durable=False)
+
+    def publish(self, staged: Iterable[StagedBlob]) -> None:
+        """Send each file; one that was sent before only if it has gone since."""
+        waiting: dict[str, SpooledBlob] = {}
+        for blob in staged:
+            assert isinstance(blob, SpooledBlob)
+            waiting[_name(blob.content.sha256)] = blob
+        sent = [name for name, blob in waiting.items() if blob.published]
+        there = self._bucket.find_all(sent)
+        missing = {name: blob for name, blob in waiting.items() if name not in there}
+        self._bucket.put_all((name, blob.path) for name, blob in missing.items())
+        for blob in missing.values():
+            blob.published = True
+
+    def holds(self, sha256: str) -> bool:
+        """Look for the object."""
+        return self._bucket.find(_name(sha256)) is not None
+
+    def read(self, sha256: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Fetch the first piece now, so that a missing content fails here, and yield all."""
+        return self._bucket.read(_name(sha256), start=start, length=length)
+
+    def sizes(self, sha256s: Collection[str]) -> dict[str, int]:
+        """Look for the objects, many at a time."""
+        found = self._bucket.find_all([_name(sha256) for sha256 in sha256s])
+        return {_sha256(name): one.size for name, one in found.items()}
+
+    def contents(self) -> Iterator[tuple[str, float]]:
+        """List the objects."""
+        for one in self._bucket.objects(_FOLDER):
+            yield _sha256(one.name), one.modified
+
+    def remove_unused(
+        self, candidates: Sequence[str], *, before: float, dry_run: bool = False
+    ) -> dict[str, int]:
+        """Remove objects that came long ago.
+
+        Nothing keeps an upload from arriving in between: whoever sends one notices by
+        `removals` that contents were being removed, and looks again inside its transaction.
+        """
+        found = self._bucket.find_all([_name(sha256) for sha256 in candidates])
+        old = {name: one.size for name, one in found.items() if one.modified < before}
+        if not dry_run:
+            self._bucket.remove_all(old)
+        return {_sha256(name): size for name, size in old.items()}
+
+    def set_aside(self, sha256: str, *, sent_at: float) -> None:
+        """Move the object to `damaged/`."""
+        found = self._bucket.find(_name(sha256))
+        if found is not None and found.modified == sent_at:
+            self._bucket.move(found.name, f"damaged/{found.name}", size=found.size)
+
+    def remove_old(self) -> int:
+        """Look into the folder for what arrives."""
+        return disk.remove_older(self._scratch, disk.PATIENCE_SECONDS)
+
+    def require_space(self, size: int) -> None:
+        """Compare with the free space of the local disk, through which everything goes."""
+        disk.require_space(self._scratch, size)
+
+    def sweep(self) -> int:
+        """Empty the folder for what arrives."""
+        return disk.empty_folder(self._scratch)
+
+
+def _name(sha256: str) -> str:
+    return f"{_FOLDER}/{sha256[:2]}/{sha256[2:]}"
+
+
+def _sha256(name: str) -> str:
+    return name.removeprefix(f"{_FOLDER}/").replace("/", "")

@@ -1,0 +1,55 @@
+"""Parts of large files as objects of a bucket: `parts/UPLOAD-NUMBER`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fin_qlora_hub import disk, parts
+from fin_qlora_hub.stores.bucket import Bucket
+
+_FOLDER = "parts"
+
+
+class BucketPartStore:
+    """Parts in a bucket, and what arrives in a folder of the local disk."""
+
+    def __init__(self, bucket: Bucket, scratch: Path) -> None:
+        self.bucket = bucket
+        self._scratch = scratch
+        self._scratch.mkdir(parents=True, exist_ok=True)
+
+    def receive(self, size: int) -> disk.IncomingFile:
+        """Open a file for a part of `size` bytes."""
+        return disk.IncomingFile(self._scratch, limit=size, refusal=parts.refusal(size))
+
+    def keep(self, part: disk.IncomingFile, upload: str, number: int) -> None:
+        """Send a received part; one that was sent again takes its place."""
+        part.close()
+        self.bucket.put(_name(upload, number), part.path)
+
+    def joined(self, upload: str, count: int) -> Iterator[bytes]:
+        """Look for all objects now; yield them one after another."""
+        names = [_name(upload, number) for number in range(1, count + 1)]
+        found = self.bucket.find_all(names)
+        for number, name in enumerate(names, start=1):
+            if name not in found:
+                raise parts.missing(number)
+        return (
+            piece for name in names for piece in self.bucket.read(name, length=found[name].size)
+        )
+
+    def forget(self, upload: str, count: int) -> None:
+        """Remove all parts of an upload."""
+        self.bucket.remove_all(_name(upload, number) for number in range(1, count + 1))
+
+    def sweep(self) -> int:
+        """Remove what was being received; parts in the bucket may be another server's."""
+        return disk.empty_folder(self._scratch)
+
+    def remove_old(self) -> int:
+        """Remove parts whose last one never came; servers may run meanwhile."""
+        received = disk.remove_older(self._scratch, disk.PATIENCE_SECONDS)
+        return received + self.bucket.remove_older(_FOLDER, parts.PATIENCE_SECONDS)
+
+
+def _name(upload: str, number: int) -> str:
+    return f"{_FOLDER}/{upload}-{number}"
