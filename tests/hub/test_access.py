@@ -7,7 +7,6 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 from fin_qlora_hub.identity import Role, create_token, revoke_token
-from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 
 READS = [
     ("GET", "/api/models/{}"),

@@ -16,7 +16,7 @@ from fin_qlora_hub.database import make_engine
 from fin_qlora_hub.disk import named_files
 from fin_qlora_hub.errors import AlreadyExistsError, NotFoundError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
-from fin_qlora_hub.locking import held
+from fin_qlora_hub.locking import collection_lock
 from fin_qlora_hub.restoring import restore
 from fin_qlora_hub.schema import migrate
 from fin_qlora_hub.settings import Settings
@@ -133,7 +133,7 @@ def test_a_backup_of_a_busy_hub_is_of_one_moment(filled, tmp_path) -> None:
 
 def test_nothing_is_collected_during_a_backup(filled) -> None:
     collector = threading.Thread(target=collect, args=[filled.hub])
-    with held(filled.hub.settings.collection_lock_path, exclusive=False):
+    with collection_lock(filled.hub.settings, filled.hub.database, exclusive=False):
         collector.start()
         collector.join(0.3)
         assert collector.is_alive()

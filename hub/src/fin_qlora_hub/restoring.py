@@ -1,9 +1,10 @@
 """Hubs made from backups, in an empty place."""
 
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text
 
 from fin_qlora_hub import disk
 from fin_qlora_hub.acts import Act
@@ -17,10 +18,8 @@ from fin_qlora_hub.schema import current_form, migrate
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.snapshots import load_rows, read_rows
 from fin_qlora_hub.storage import Storage
-from fin_qlora_hub.tables import Xorb
 from fin_qlora_hub.xet.access import new_keys
-from fin_qlora_hub.xet.ownership import made_at
-from fin_qlora_hub.xet.store import StoredXorb
+from fin_qlora_hub.xet.ownership import made_of
 from fin_qlora_hub.xet.xorbs import ENTRY_BYTES
 
 
@@ -43,14 +42,15 @@ def restore(settings: Settings, source: Path, *, snapshot: str | None = None) ->
         for sha256, size in contents.items():
             restorer.content(sha256, size=size, needed=sha256 not in chunked)
         for row in read_rows(chosen.folder, "xorbs"):
-            restorer.xorb(row["hash"], chunks=row["chunks"])
+            made = made_of(datetime.fromisoformat(row["created_at"]).replace(tzinfo=UTC))
+            restorer.xorb(row["hash"], chunks=row["chunks"], made=made)
 
         def fill(connection: Connection) -> None:
             load_rows(connection, chosen.folder, chosen.files)
-            # A later snapshot may have brought a xorb that was packed anew, and here it is new.
-            for xorb in restorer.xorbs:
-                values = {"size": xorb.size, "created_at": made_at(xorb)}
-                connection.execute(update(Xorb).where(Xorb.hash == xorb.hash).values(values))
+            # A later snapshot may have brought a xorb that was packed anew.
+            query = text("UPDATE xorbs SET size = :size WHERE hash = :xorb AND size != :size")
+            for xorb, size in restorer.sizes.items():
+                connection.execute(query, {"xorb": xorb, "size": size})
             new_keys(connection)
 
         migrate(place, target=chosen.form, then=fill)
@@ -65,7 +65,7 @@ class _Restorer:
 
     def __init__(self, storage: Storage, source: Path) -> None:
         self.findings: list[str] = []
-        self.xorbs: list[StoredXorb] = []
+        self.sizes: dict[str, int] = {}
         self._storage = storage
         self._source = source
 
@@ -88,7 +88,7 @@ class _Restorer:
         finally:
             writer.discard()
 
-    def xorb(self, xorb: str, *, chunks: int) -> None:
+    def xorb(self, xorb: str, *, chunks: int, made: int) -> None:
         path = disk.place_in(self._source / XORBS, xorb)
         if not path.is_file():
             self.findings.append(f"The xorb {xorb} is not in the backup.")
@@ -99,8 +99,8 @@ class _Restorer:
             with closing(disk.read_part(path, start=0, length=size)) as pieces:
                 for piece in pieces:
                     writer.write(piece)
-            staged = writer.finish(expected=xorb)
-            self.xorbs.append(self._storage.xorbs.publish(staged))
+            staged = writer.finish(expected=xorb, made=made)
+            self.sizes[xorb] = self._storage.xorbs.publish(staged).size
         except OperationalError:
             raise
         except HubError:

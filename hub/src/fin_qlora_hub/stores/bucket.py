@@ -5,6 +5,7 @@ every call fails at once until one succeeds again, so that nobody queues up behi
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,8 @@ MAX_COPIED_BYTES = 5 * 1024**3
 CONNECT_SECONDS = 5
 AT_ONCE = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+# What the driver says of an answer that will not change: wrong keys, no such bucket.
+_FINAL = re.compile(r"status code: 4(?!08|29)\d\d")
 _Answer = TypeVar("_Answer")
 _logger = logging.getLogger("fin_qlora_hub")
 
@@ -120,7 +123,9 @@ class Bucket:
 
         try:
             self._tried(look)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, UnreachableError) as error:
+            if isinstance(error, UnreachableError) and "NoSuchBucket" not in error.reason:
+                raise
             raise UnusableDataError(
                 f"There is no bucket {self.place.name!r} at {self.place.base()}: make it first."
             ) from error
@@ -348,10 +353,8 @@ class _ErrorsNamed:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Say whether the same call may succeed later."""
-    from obstore import exceptions
-
-    return not isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
+    """Say whether the same call may succeed a moment later."""
+    return not _FINAL.search(str(error))
 
 
 def _reason(error: Exception) -> str:

@@ -34,8 +34,12 @@ def stored_xorbs(session: Session, xorbs: Collection[str]) -> dict[str, StoredXo
 
 def stored(row: Xorb) -> StoredXorb:
     """Return what the metadata says of a xorb."""
-    made = (row.created_at - _EPOCH) // timedelta(microseconds=1)
-    return StoredXorb(row.hash, row.size, row.chunks, made)
+    return StoredXorb(row.hash, row.size, row.chunks, made_of(row.created_at))
+
+
+def made_of(moment: datetime) -> int:
+    """Return when a xorb took its place, as its store counts it."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def made_at(xorb: StoredXorb) -> datetime:
