@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.errors import NotFetchedError
-from fin_qlora_hub.largefiles import hold
+from fin_qlora_hub.holding import hold
 from fin_qlora_hub.tables import Mirror, MirrorContent, Repository, StoredFile
 from fin_qlora_hub.visibility import Kind, RepositoryName
 
