@@ -278,6 +278,22 @@ def test_a_file_that_is_not_what_it_says(xet, maker, repository, running, lie) -
     assert running.api().list_repo_files(repository) == [".gitattributes"]
 
 
+def test_a_chunk_that_changed_on_the_disk_is_not_the_clients_fault(
+    xet, maker, repository, running, caplog
+) -> None:
+    data = some_bytes(seed=71)
+    name, body = maker.xorb(data)
+    with xet(repository) as http:
+        assert http.post(f"v1/xorbs/default/{name}", content=body).status_code == 200
+        path = running.hub.xorbs.files.path_of(name)
+        stored = path.read_bytes()
+        path.write_bytes(stored[:100] + bytes([stored[100] ^ 1]) + stored[101:])
+        assert http.post("v1/shards", content=maker.shard(maker.file(data))).status_code == 500
+        assert "is damaged: a chunk has another hash" in caplog.text
+        path.write_bytes(stored)
+        assert http.post("v1/shards", content=maker.shard(maker.file(data))).status_code == 200
+
+
 def test_one_bad_file_of_a_shard_registers_none(xet, maker, repository) -> None:
     good, bad = some_bytes(seed=11), some_bytes(seed=12)
     with xet(repository) as http:

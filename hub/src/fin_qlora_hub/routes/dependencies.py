@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from typing import Annotated, Literal, ParamSpec, TypeVar
 from urllib.parse import unquote
@@ -73,11 +73,6 @@ def upload_slots(request: Request) -> UploadSlots:
     return slots
 
 
-async def _upload_slot(request: Request) -> AsyncIterator[None]:
-    async with upload_slots(request).one():
-        yield
-
-
 CurrentHub = Annotated[Hub, Depends(_hub)]
 # None is a stranger: one who may read what is public, where the hub lets strangers read at all.
 CurrentCaller = Annotated[Caller | None, Depends(_caller)]
@@ -85,7 +80,6 @@ CurrentCaller = Annotated[Caller | None, Depends(_caller)]
 AnyCaller = Annotated[Caller | None, Depends(_any_caller)]
 PublicUrl = Annotated[str, Depends(_public_url)]
 Target = Annotated[RepositoryName, Depends(_repository_name)]
-UploadSlot = Annotated[None, Depends(_upload_slot)]
 
 
 def writing(

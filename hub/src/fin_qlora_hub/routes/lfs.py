@@ -20,8 +20,8 @@ from fin_qlora_hub.routes.dependencies import (
     CurrentHub,
     PublicUrl,
     Segment,
-    UploadSlot,
     in_writer,
+    upload_slots,
     web_path,
     writing,
 )
@@ -199,43 +199,46 @@ class _Planner:
 
 
 @router.put("/lfs/upload")
-async def take_whole(
-    grant: str, request: Request, hub: CurrentHub, slot: UploadSlot
-) -> JSONResponse:
+async def take_whole(grant: str, request: Request, hub: CurrentHub) -> JSONResponse:
     """Take a whole file at the address that was given out for it."""
     claims = _opened(hub, grant, purpose=_UPLOAD)
     access, expected = Access.of(claims), Expected(claims["oid"], claims["size"])
     await run_in_threadpool(_check, hub, access)
-    writer = await run_in_threadpool(partial(hub.blobs.writer, limit=expected.size, inline=False))
-    try:
-        await receive(request, writer.write, executor=hub.receivers)
-        staged = await run_in_threadpool(finish, writer, expected)
-        await in_writer(hub, partial(keep, hub.database, hub.blobs, access, staged))
-    finally:
-        await run_in_threadpool(writer.discard)
+    open_writer = partial(hub.blobs.writer, limit=expected.size, inline=False)
+    async with upload_slots(request).one(access.user_id):
+        writer = await run_in_threadpool(open_writer)
+        try:
+            await receive(request, writer.write, executor=hub.receivers)
+            staged = await run_in_threadpool(finish, writer, expected)
+            await in_writer(hub, partial(keep, hub.database, hub.blobs, access, staged))
+        finally:
+            await run_in_threadpool(writer.discard)
     return JSONResponse({})
 
 
 @router.put("/lfs/part")
-async def take_part(grant: str, request: Request, hub: CurrentHub, slot: UploadSlot) -> Response:
+async def take_part(grant: str, request: Request, hub: CurrentHub) -> Response:
     """Take one part of a file; the receipt for it is its ETag."""
     claims = _opened(hub, grant, purpose=_PART)
-    await run_in_threadpool(_check, hub, Access.of(claims))
+    access = Access.of(claims)
+    await run_in_threadpool(_check, hub, access)
     name, size = claims["upload"], claims["size"]
-    part = await run_in_threadpool(hub.parts.receive, size)
-    try:
-        await receive(request, part.write, executor=hub.receivers)
-        if part.size != size:
-            raise BadRequestError(f"The part has {part.size:,} bytes, not {size:,}: send it again.")
-        await run_in_threadpool(hub.parts.keep, part, name, claims["number"])
-    finally:
-        await run_in_threadpool(part.discard)
+    async with upload_slots(request).one(access.user_id):
+        part = await run_in_threadpool(hub.parts.receive, size)
+        try:
+            await receive(request, part.write, executor=hub.receivers)
+            if part.size != size:
+                message = f"The part has {part.size:,} bytes, not {size:,}: send it again."
+                raise BadRequestError(message)
+            await run_in_threadpool(hub.parts.keep, part, name, claims["number"])
+        finally:
+            await run_in_threadpool(part.discard)
     return Response(headers={"ETag": f'"{name}-{claims["number"]}"'})
 
 
 @router.post("/lfs/complete")
 async def complete_parts(
-    grant: str, body: Completion, hub: CurrentHub, slot: UploadSlot
+    grant: str, body: Completion, request: Request, hub: CurrentHub
 ) -> JSONResponse:
     """Put the parts of a file together."""
     claims = _opened(hub, grant, purpose=_COMPLETE)
@@ -260,7 +263,8 @@ async def complete_parts(
             hub.parts.forget(name, count)
 
     # Not a writer's thread: it reads and writes for minutes, and others wait to commit.
-    await asyncio.get_running_loop().run_in_executor(hub.verifiers, put_together)
+    async with upload_slots(request).one(access.user_id):
+        await asyncio.get_running_loop().run_in_executor(hub.verifiers, put_together)
     return JSONResponse({"success": True})
 
 

@@ -1,6 +1,7 @@
 """Large bodies: taken in pieces, no more of them at once than the server has memory for."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
@@ -30,23 +31,52 @@ class Discardable(Protocol):
 
 
 class UploadSlots:
-    """Lets so many bodies in at once; others wait for a while, then are told to come again."""
+    """Lets so many bodies in at once; others wait for a while, then are told to come again.
+
+    Nobody holds more than half of the slots, and one that gets free goes to whoever holds fewest.
+    """
 
     def __init__(self, count: int) -> None:
-        self._free = asyncio.Semaphore(count)
+        self._free = count
+        self._share = (count + 1) // 2
+        self._held: Counter[int] = Counter()
+        self._waiting: dict[asyncio.Future[None], int] = {}
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Hold a slot; raises BusyError where none gets free."""
+    async def one(self, user: int) -> AsyncIterator[None]:
+        """Hold a slot for a user; raises BusyError where none gets free."""
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[admitted] = user
+        self._admit()
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self._free.acquire()
-        except TimeoutError:
-            raise BusyError("The hub takes as many uploads as it can: try again.") from None
-        try:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await admitted
+            except TimeoutError:
+                raise BusyError("The hub takes as many uploads as it can: try again.") from None
             yield
         finally:
-            self._free.release()
+            if self._waiting.pop(admitted, None) is None:
+                self._release(user)
+
+    def _admit(self) -> None:
+        while self._free:
+            entitled = [f for f, user in self._waiting.items() if self._held[user] < self._share]
+            if not entitled:
+                return
+            admitted = min(entitled, key=lambda future: self._held[self._waiting[future]])
+            user = self._waiting.pop(admitted)
+            self._held[user] += 1
+            self._free -= 1
+            if not admitted.done():  # else its finally-block gives the slot back
+                admitted.set_result(None)
+
+    def _release(self, user: int) -> None:
+        self._free += 1
+        self._held[user] -= 1
+        if not self._held[user]:
+            del self._held[user]
+        self._admit()
 
 
 async def receive(request: Request, take: Callable[[bytes], object], *, executor: Executor) -> None:

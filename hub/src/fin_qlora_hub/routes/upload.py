@@ -33,6 +33,7 @@ from fin_qlora_hub.routes.dependencies import (
 from fin_qlora_hub.routes.receiving import PIECE_BYTES, receive
 from fin_qlora_hub.text import Text, shortened
 from fin_qlora_hub.trees import FileEntry, find_entries, is_large
+from fin_qlora_hub.visibility import signed_in
 
 router = APIRouter()
 
@@ -110,13 +111,14 @@ async def commit(
     """Take a commit; its files go to disk as they arrive."""
     announced = request.headers.get("content-length")
     length = int(announced) if announced and announced.isdecimal() else None
+    caller = signed_in(caller)
     check = partial(_check_branch, hub, target, revision, caller, moved=not create_pr)
     await run_in_threadpool(check, length=length or 0)
     reader = ChangeReader(hub.blobs, hub.settings)
     # A short body is soon here or cut off for idling: it need not wait for those that are long.
     short = length is not None and length <= PIECE_BYTES
     try:
-        async with nullcontext() if short else upload_slots(request).one():
+        async with nullcontext() if short else upload_slots(request).one(caller.user_id):
             await receive(request, reader.feed, executor=hub.receivers)
         change = await run_in_threadpool(reader.finish)
         commit_it = (

@@ -1,5 +1,6 @@
 """What the routes of Xet share: who holds a Xet token, which hash is meant, what must be kept."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -8,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fin_qlora_hub.errors import InvalidTokenError
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
+from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer, upload_slots
 from fin_qlora_hub.xet.access import Access
 from fin_qlora_hub.xet.ownership import is_due, touch
 
@@ -23,6 +24,14 @@ async def _access(request: Request, hub: CurrentHub) -> Access:
 
 
 Holder = Annotated[Access, Depends(_access)]
+
+
+async def _upload_slot(request: Request, access: Holder) -> AsyncIterator[None]:
+    async with upload_slots(request).one(access.user_id):
+        yield
+
+
+UploadSlot = Annotated[None, Depends(_upload_slot)]
 
 
 async def _cas_url(public_url: PublicUrl, place: str) -> str:

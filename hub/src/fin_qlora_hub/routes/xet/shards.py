@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from fin_qlora_hub.errors import HubError, OperationalError
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.routes.dependencies import CurrentHub, UploadSlot
+from fin_qlora_hub.routes.dependencies import CurrentHub
 from fin_qlora_hub.routes.receiving import receive
-from fin_qlora_hub.routes.xet.access import Holder
+from fin_qlora_hub.routes.xet.access import Holder, UploadSlot
 from fin_qlora_hub.xet.access import Access, Scope, require
 from fin_qlora_hub.xet.registering import Progress, register_shard
 from fin_qlora_hub.xet.shards import MAX_BYTES

@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse
 
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError, NotFoundError
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.routes.dependencies import CurrentHub, UploadSlot, in_writer
+from fin_qlora_hub.routes.dependencies import CurrentHub, in_writer, upload_slots
 from fin_qlora_hub.routes.receiving import receive
-from fin_qlora_hub.routes.xet.access import CasUrl, Hash, Holder, touched
+from fin_qlora_hub.routes.xet.access import CasUrl, Hash, Holder, UploadSlot, touched
 from fin_qlora_hub.xet.access import Access, Scope, require
 from fin_qlora_hub.xet.ownership import keep_xorb, still_there
 from fin_qlora_hub.xet.store import StagedXorb
@@ -61,7 +61,7 @@ async def grant_xorb(
 
 @router.put("/xet/{place}/xorb-data/{xorb}")
 async def take_granted_xorb(
-    xorb: Hash, grant: str, request: Request, hub: CurrentHub, slot: UploadSlot
+    xorb: Hash, grant: str, request: Request, hub: CurrentHub
 ) -> JSONResponse:
     """Take a xorb to an address that was given out for it."""
     try:
@@ -73,7 +73,9 @@ async def take_granted_xorb(
     announced = request.headers.get("content-length", str(claims["length"]))
     if announced != str(claims["length"]):
         raise ForbiddenError("The address was given out for another length.")
-    inserted = await _receive_xorb(request, hub, Access.of(claims), xorb)
+    access = Access.of(claims)
+    async with upload_slots(request).one(access.user_id):
+        inserted = await _receive_xorb(request, hub, access, xorb)
     return JSONResponse({"was_inserted": inserted})
 
 
