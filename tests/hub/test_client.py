@@ -2,7 +2,9 @@
 
 import importlib.util
 import io
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
@@ -13,6 +15,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.hf_api import ExpandDatasetProperty_T, ExpandModelProperty_T
 
 from fin_qlora_hub.routes import references, trees
 
@@ -265,7 +268,7 @@ def test_a_stale_parent_is_a_conflict_and_a_repeated_commit_is_not(api, reposito
     first = api.create_commit(repository, [add("f", b"1")], **options)
     again = api.create_commit(repository, [add("f", b"1")], **options)
     assert again.oid == first.oid
-    with pytest.raises(HfHubHTTPError, match="A commit has happened since") as refused:
+    with pytest.raises(HfHubHTTPError, match="The branch was updated since") as refused:
         api.create_commit(repository, [add("f", b"2")], **options)
     assert refused.value.response.status_code == 412
     assert api.model_info(repository).sha == first.oid
@@ -361,6 +364,72 @@ def test_a_bad_card_is_refused_before_anything_moves(api, repository) -> None:
             path_or_fileobj=b"---\na: [\n---\n", path_in_repo="README.md", repo_id=repository
         )
     assert api.list_repo_files(repository) == [".gitattributes"]
+
+
+@pytest.mark.parametrize(
+    ("card", "fault"),
+    [
+        ("\n---\nmodel-index: mine\n---\n", '"model-index" must be a list'),
+        ("---\nlicense: free\n---\n", '"license" must be one of'),
+        ("---\nlicense: [mit, 3]\n---\n", '"license" must be one of'),
+    ],
+)
+def test_what_cards_may_say(api, repository, card, fault) -> None:
+    with pytest.raises(ValueError, match=fault):
+        api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=repository)
+    for licence in ("Apache-2.0", "[mit, bank-internal]", "llama9", "other"):
+        good = f"---\nlicense: {licence}\n---\n"
+        api.upload_file(path_or_fileobj=good.encode(), path_in_repo="README.md", repo_id=repository)
+
+
+def test_lists_say_as_much_as_those_of_the_public_hub(api, new_name, running) -> None:
+    name = new_name()
+    api.create_repo(name, repo_type="dataset")
+    card = (
+        "---\npretty_name: news\nlanguage: [en, fr]\ntask_categories: [token-classification]\n"
+        "size_categories: 1K<n<10K\nmultilinguality: multilingual\n---\n"
+    )
+    api.upload_file(
+        path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=name, repo_type="dataset"
+    )
+    wanted = {"language": ("en", "fr"), "task_categories": "token-classification"}
+    wanted |= {"size_categories": "1K<n<10K", "multilinguality": "multilingual"}
+    (found,) = [one for one in api.list_datasets(**wanted) if one.id == name]
+    assert (found.author, found.card_data) == ("alice", None)
+    assert name not in [one.id for one in api.list_datasets(language="de")]
+    (found,) = [one for one in api.list_datasets(full=True) if one.id == name]
+    assert found.card_data.pretty_name == "news"
+
+    model = new_name()
+    api.create_repo(model)
+    card = "---\nwidget:\n- text: Profit rose.\nlanguage: en\n---\n"
+    api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=model)
+    api.upload_file(path_or_fileobj=b"GGUF", path_in_repo="a.gguf", repo_id=model)
+    assert model in [one.id for one in api.list_models(apps="ollama")]
+    assert model not in [one.id for one in api.list_models(apps=["ollama", "vllm"])]
+    (listed,) = [one for one in api.list_models(search=model) if one.id == model]
+    assert (listed.trending_score, "language:en" in listed.tags) == (0, False)
+    info = api.model_info(model, securityStatus=True)
+    assert info.widget_data == [{"text": "Profit rose."}]
+    assert info.security_repo_status == {"scansDone": False, "filesWithIssues": []}
+    assert api.model_info(model).security_repo_status is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"), [("model", ExpandModelProperty_T), ("dataset", ExpandDatasetProperty_T)]
+)
+def test_fields_that_can_be_asked_for_are_those_that_clients_know(
+    api, new_name, kind, known
+) -> None:
+    name = new_name()
+    api.create_repo(name, repo_type=kind)
+    fields = list(get_args(known))
+    assert api.repo_info(name, repo_type=kind, expand=fields).id == name
+    with pytest.raises(HfHubHTTPError) as refused:
+        api.repo_info(name, repo_type=kind, expand=["gist"])
+    assert refused.value.response.status_code == 400
+    named = refused.value.response.json()["error"].partition("expected one of ")[2]
+    assert set(re.findall(r'"(.+?)"', named)) - {"xetEnabled"} == set(fields)
 
 
 def test_data_set_repositories(api, new_name, tmp_path) -> None:

@@ -91,10 +91,24 @@ def test_who_may_not(api, running, gated, repository) -> None:
     assert ask(running, "carol", repository) == 404
     assert ask(running, "anonymous", gated) == 401
     assert ask(running, "alice", repository) == 400  # it is not gated
-    body = {"requestId": "0", "status": "accepted"}
     with running.http() as http:
-        answer = http.post(f"/api/models/{gated}/user-access-request/handle", json=body)
-        assert answer.status_code == 400
+        handle = f"/api/models/{gated}/user-access-request/handle"
+        for named in ({}, {"user": "carol", "requestId": "0" * 24}):
+            assert http.post(handle, json={**named, "status": "accepted"}).status_code == 400
+
+
+def test_a_request_by_its_id(api, running, gated, new_name) -> None:
+    ask(running, "carol", gated)
+    (request,) = api.list_pending_access_requests(gated)
+    api.accept_access_request(gated, request_id=request.request_id)
+    assert may_have(running, "carol", gated)
+    other = new_name("desk")
+    api.create_repo(other)
+    api.update_repo_settings(other, gated="manual")
+    for repository, name in ((gated, "0"), (gated, "f" * 24), (other, request.request_id)):
+        with pytest.raises(HfHubHTTPError, match="no such request"):
+            api.accept_access_request(repository, request_id=name)
+    assert may_have(running, "carol", gated)
 
 
 def test_a_gated_repository_is_found_as_one(api, running, gated) -> None:

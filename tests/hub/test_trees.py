@@ -82,7 +82,7 @@ def test_announcing_an_upload_reads_only_what_is_announced(running, full, rows_r
         body = {"files": [{"path": "f0001", "size": 1}, {"path": "d/e/new", "size": 1}]}
         answer = http.post(f"/api/models/{full}/preupload/main", json=body)
     assert answer.json()["files"][0]["oid"]
-    assert sorted(rows_read) == ["d", "e", "f0001"]
+    assert sorted(rows_read) == [".gitattributes", "d", "e", "f0001"]
 
 
 def test_unchanged_folders_are_not_written_again(running, full) -> None:

@@ -5,9 +5,11 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from fin_qlora_hub.evaluations import FileResults, is_result_file, read_results
+from fin_qlora_hub.licences import LICENCES, is_licence
 from fin_qlora_hub.plainyaml import MAX_DEPTH, YamlError, read_yaml
 
 CARD_FILE = "README.md"
@@ -16,8 +18,15 @@ MAX_CARD_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
 MAX_TAGS = 200
 MAX_TAG_LENGTH = 255
+# What data sets say of themselves is found by `filter=task_categories:...`, and so on.
+_DATASET_FIELDS = (
+    *("annotations_creators", "language_creators", "language", "multilinguality"),
+    *("size_categories", "source_datasets", "task_categories", "task_ids"),
+)
 _MAX_INTEGER = 2**63
-_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)(?:^---[ \t]*(?:\r?\n|\Z))", re.S | re.M)
+_FRONT_MATTER = re.compile(
+    r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)(?:^---[ \t]*(?:\r?\n|\Z))", re.S | re.M
+)
 _REPOSITORY_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 
 
@@ -72,20 +81,36 @@ def parse_metadata(readme: str) -> dict[str, Any]:
     return plain
 
 
-def describe(texts: Mapping[str, bytes], *, paths: Iterable[str]) -> Card:
+def find_faults(metadata: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the metadata of a README, a sentence for each."""
+    faults = []
+    if not isinstance(metadata.get("model-index", []), list):
+        faults.append('"model-index" must be a list of models with their results')
+    licence = metadata.get("license")
+    for name in licence if isinstance(licence, list) else [licence]:
+        if name is not None and not is_licence(name):
+            faults.append(
+                f'"license" must be one of {", ".join(sorted(LICENCES))}, or an id of your own '
+                "with a version or a dash; for any other give 'other', 'license_name' and "
+                "'license_link'"
+            )
+    return faults
+
+
+def describe(texts: Mapping[str, bytes], *, paths: Iterable[str], of_dataset: bool = False) -> Card:
     """Derive the card from the card and configuration files; broken ones say nothing.
 
     Whatever the files hold, this returns a card that can be kept and shown: at worst an empty one.
     """
     try:
-        card = _describe(texts, paths=paths)
+        card = _describe(texts, paths=paths, of_dataset=of_dataset)
         json.dumps([card.summary(), card.details()], allow_nan=False, ensure_ascii=False).encode()
     except Exception:  # the files are a stranger's: no fault in them may keep a commit out
         return Card()
     return card
 
 
-def _describe(texts: Mapping[str, bytes], *, paths: Iterable[str]) -> Card:
+def _describe(texts: Mapping[str, bytes], *, paths: Iterable[str], of_dataset: bool) -> Card:
     try:
         data = parse_metadata(texts.get(CARD_FILE, b"").decode("utf-8", "replace"))
     except CardError:
@@ -100,13 +125,16 @@ def _describe(texts: Mapping[str, bytes], *, paths: Iterable[str]) -> Card:
     pipeline = _text(data.get("pipeline_tag"))
     bases = _base_models(data, adapter)
     relation = _text(data.get("base_model_relation")) or ("adapter" if adapter else None)
+    fields = _DATASET_FIELDS if of_dataset else ()
+    endings = {PurePosixPath(path).suffix for path in paths}
     tags = [
         *_texts(library),
-        *(["safetensors"] if any(p.endswith(".safetensors") for p in paths) else []),
+        *(form for form in ("gguf", "safetensors") if f".{form}" in endings),
         *_texts(model.get("model_type")),
         *_texts(pipeline),
         *_texts(data.get("tags")),
         *_texts(data.get("language")),
+        *(f"{name}:{value}" for name in fields for value in _texts(data.get(name))),
         *(f"dataset:{name}" for name in _texts(data.get("datasets"))),
         *(f"license:{name}" for name in _texts(data.get("license"))),
         *(f"base_model:{name}" for name in bases),

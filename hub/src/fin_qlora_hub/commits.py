@@ -131,8 +131,10 @@ def plan_commit(
     require_movable(session, repository, [reference.name])
     if base is not None and base.oid != head.oid:
         raise ParentConflictError(
-            "A commit has happened since. Please refresh and try again: "
-            f"{branch} is at {head.oid}, not at {shortened(change.parent or '')}."
+            # Clients look for the first two sentences.
+            "The branch was updated since you opened this page. Please refresh and try again. "
+            f"Another commit was made meanwhile: {branch} is at {head.oid}, not at "
+            f"{shortened(change.parent or '')}."
         )
     before = all_files(session, repository.id, head.tree_oid)
     copied: set[str] = set()
@@ -235,7 +237,7 @@ def _apply(
             files[path] = file_entry(path, operation.blob.content)
         elif isinstance(operation, AddStored):
             content = _stored_content(session, repository, operation.sha256)
-            files[path] = file_entry(path, content)
+            files[path] = file_entry(path, content, pointer=True)
         else:
             source = normalise_path(operation.source)
             origin: Entry | None = before.get(source)
@@ -245,7 +247,7 @@ def _apply(
             if not isinstance(origin, FileEntry):
                 raise EntryNotFoundError(_MISSING.format(shortened(source)))
             copied.add(origin.content.sha256)
-            files[path] = file_entry(path, origin.content)
+            files[path] = file_entry(path, origin.content, pointer=origin.large)
     return files
 
 

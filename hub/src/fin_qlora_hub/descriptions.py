@@ -12,6 +12,7 @@ from fin_qlora_hub.leaderboards import keep_results
 from fin_qlora_hub.storage import Source, Storage
 from fin_qlora_hub.tables import LISTED, Repository, RepositoryTag
 from fin_qlora_hub.trees import FileEntry
+from fin_qlora_hub.visibility import Kind
 
 
 def make_card(
@@ -33,7 +34,7 @@ def make_card(
             if source is None:
                 source = storage.source(session, repository.id, content.sha256, size=content.size)
             texts[path] = b"".join(source.read())
-    return describe(texts, paths=files)
+    return describe(texts, paths=files, of_dataset=repository.kind == Kind.DATASET)
 
 
 def keep_card(session: Session, repository: Repository, card: Card) -> None:

@@ -1,5 +1,6 @@
 """Gated repositories: whoever has no role in the namespace must be let in before a download."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -110,20 +111,33 @@ def list_requests(
     return [(request, user) for request, user in session.execute(query)]
 
 
-def handle(
-    session: Session,
-    repository: Repository,
-    user: str,
-    status: RequestStatus,
-    *,
-    reason: str | None = None,
-) -> None:
-    """Accept or reject a request, or make it wait again."""
-    request = session.get(AccessRequest, (repository.id, _find_user(session, user).id))
-    if request is None:
+def request_id(request: AccessRequest) -> str:
+    """Return by what clients name a request."""
+    return f"{request.repository_id:012x}{request.user_id:012x}"
+
+
+def find_request(session: Session, repository: Repository, name: str) -> AccessRequest:
+    """Return the request of a repository that has this id."""
+    found = None
+    if re.fullmatch(r"[0-9a-f]{24}", name) and int(name[:12], 16) == repository.id:
+        found = session.get(AccessRequest, (repository.id, int(name[12:], 16)))
+    if found is None:
+        raise NotFoundError("There is no such request for this repository.")
+    return found
+
+
+def request_of(session: Session, repository: Repository, user: str) -> AccessRequest:
+    """Return the request that a user made."""
+    found = session.get(AccessRequest, (repository.id, _find_user(session, user).id))
+    if found is None:
         raise NotFoundError(f"{shortened(user)} has not asked for access.")
+    return found
+
+
+def handle(request: AccessRequest, status: RequestStatus, *, reason: str | None = None) -> None:
+    """Accept or reject a request, or make it wait again."""
     if request.status == status:
-        raise BadRequestError(f"The request of {shortened(user)} is {status} already.")
+        raise BadRequestError(f"The request is {status} already.")
     request.status = status
     request.rejection_reason = shortened(reason, limit=MAX_REASON) if reason else None
     record(session, _DECISIONS[status], repository, user=user, reason=request.rejection_reason)

@@ -52,9 +52,12 @@ class FolderEntry:
 Entry = FileEntry | FolderEntry
 
 
-def file_entry(path: str, content: Content) -> FileEntry:
-    """Decide how a file is presented: weights and anything over 10 MB as a large file."""
-    if content.git_sha1 is None or is_large(path, content.size):
+def file_entry(path: str, content: Content, *, pointer: bool = False) -> FileEntry:
+    """Decide how a file is presented: weights and anything over 10 MB as a large file.
+
+    `pointer` is for what came as a large file, whatever it is called.
+    """
+    if pointer or content.git_sha1 is None or is_large(path, content.size):
         oid = object_id("blob", lfs_pointer(content.sha256, content.size))
         return FileEntry(oid, content, large=True)
     return FileEntry(content.git_sha1, content, large=False)

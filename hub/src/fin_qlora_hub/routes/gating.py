@@ -7,7 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.gating import RequestStatus, ask, grant, handle, list_requests
+from fin_qlora_hub.gating import (
+    RequestStatus,
+    ask,
+    find_request,
+    grant,
+    handle,
+    list_requests,
+    request_id,
+    request_of,
+)
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.repositories import Kind, RepositoryName, open_readable, open_writable
@@ -34,6 +43,7 @@ class Decision(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     user: Text | None = None
+    request_id: Text | None = Field(default=None, alias="requestId")
     status: RequestStatus
     rejection_reason: Text | None = Field(default=None, alias="rejectionReason")
 
@@ -89,12 +99,16 @@ def handle_request(
     target: Target, body: Decision, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
     """Decide on a request."""
-    if body.user is None:
-        raise BadRequestError("Say by 'user' whose request is meant.")
+    if (body.user is None) == (body.request_id is None):
+        raise BadRequestError("Say by either 'user' or 'requestId' which request is meant.")
     with hub.database.writing() as session:
         repository = open_writable(session, target, caller)
-        reason = body.rejection_reason
-        handle(session, repository, body.user, body.status, reason=reason)
+        asked = (
+            request_of(session, repository, body.user)
+            if body.user is not None
+            else find_request(session, repository, body.request_id or "")
+        )
+        handle(asked, body.status, reason=body.rejection_reason)
     return JSONResponse({})
 
 
@@ -111,7 +125,7 @@ def grant_access(
 
 def _shown(request: AccessRequest, user: Namespace) -> dict[str, Any]:
     return {
-        "requestId": f"{request.repository_id:012x}{request.user_id:012x}",
+        "requestId": request_id(request),
         "user": {"user": user.name, "fullname": user.full_name, "email": user.email},
         "status": request.status,
         "timestamp": payloads.moment(request.created_at),

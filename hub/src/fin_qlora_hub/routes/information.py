@@ -27,7 +27,7 @@ from fin_qlora_hub.routes.dependencies import (
 )
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.text import quoted, shortened
-from fin_qlora_hub.visibility import Seen, see
+from fin_qlora_hub.visibility import Kind, Seen, see
 
 
 class _PluralConvertor(Convertor[str]):
@@ -54,19 +54,27 @@ _SORTS = {
     "createdAt": SortKey.CREATED,
     "downloads": SortKey.DOWNLOADS,
 }
-_EXPANDABLE = frozenset(
-    "author baseModels cardData childrenModelCount citation config createdAt description disabled "
-    "downloads downloadsAllTime evalResults gated gguf inference inferenceProviderMapping "
-    "lastModified library_name likes mainSize mask_token model-index paperswithcode_id "
-    "pipeline_tag private resourceGroup safetensors sha siblings spaces tags transformersInfo "
-    "trendingScore usedStorage widgetData xetEnabled".split()
-)
-_DETAILS = frozenset(["cardData", "config", "evalResults", "model-index"])
+_EXPANDABLE = {
+    Kind.MODEL: "author baseModels cardData childrenModelCount config createdAt disabled downloads "
+    "downloadsAllTime evalResults gated gguf inference inferenceProviderMapping lastModified "
+    "library_name likes mask_token model-index pipeline_tag private resourceGroup safetensors sha "
+    "siblings spaces tags transformersInfo trendingScore usedStorage widgetData xetEnabled".split(),
+    Kind.DATASET: "author cardData citation createdAt description disabled downloads "
+    "downloadsAllTime gated lastModified likes mainSize paperswithcode_id private resourceGroup "
+    "sha siblings tags trendingScore usedStorage xetEnabled".split(),
+}
+_DETAILS = frozenset(["cardData", "config", "evalResults", "model-index", "widgetData"])
 _LISTED = (
     *("modelId", "private", "gated", "likes", "downloads", "createdAt", "lastModified"),
-    *("tags", "pipeline_tag", "library_name"),
+    *("tags", "pipeline_tag", "library_name", "trendingScore"),
 )
 _LISTED_IN_FULL = ("author", "disabled", "sha", "siblings")
+# Lists of data sets always say whose they are, and in full what the cards say.
+_LISTED_DATASETS = (*_LISTED, "author", "disabled")
+_DATASETS_IN_FULL = ("sha", "siblings", "cardData")
+# Programs that run models on one's own machine, by the form of the files that they read.
+_FORM_OF_APP = dict.fromkeys(("mlx-lm", "sglang", "tgi", "vllm"), "safetensors")
+_FORM_OF_OTHERS = "gguf"
 Fields = Annotated[list[str], Query()]
 # Not a factory: FastAPI would read its signature at every request.
 _NOTHING: list[str] = []
@@ -84,6 +92,7 @@ def list_repositories(
     author: str | None = None,
     text: Annotated[str | None, Query(alias="search")] = None,
     pipeline_tag: str | None = None,
+    apps: Fields = _NOTHING,
     gated: bool | None = None,
     sort: str = "lastModified",
     limit: Annotated[int, Query(ge=1)] = MAX_PAGE,
@@ -95,17 +104,22 @@ def list_repositories(
     """List the repositories that the caller may read."""
     if sort not in _SORTS:
         raise BadRequestError(f"sort {quoted(sort)} is unknown: use one of {', '.join(_SORTS)}.")
-    _check_fields(expand)
+    kind = KINDS[kinds]
+    _check_fields(expand, kind)
+    listed, in_full = (
+        (_LISTED, _LISTED_IN_FULL) if kind is Kind.MODEL else (_LISTED_DATASETS, _DATASETS_IN_FULL)
+    )
     fields = expand or [
-        *_LISTED,
-        *(_LISTED_IN_FULL if full else ()),
+        *listed,
+        *(in_full if full else ()),
         *(["cardData"] if card else []),
         *(["config"] if config else []),
     ]
     tags = [tag for value in filters for tag in value.split(",")]
+    tags += dict.fromkeys(_FORM_OF_APP.get(app, _FORM_OF_OTHERS) for app in apps)
     details = bool(_DETAILS.intersection(fields))
     wanted = Search(
-        kind=KINDS[kinds],
+        kind=kind,
         author=author,
         text=text,
         tags=[*tags, *([pipeline_tag] if pipeline_tag else [])],
@@ -139,9 +153,10 @@ def show_repository(
     caller: CurrentCaller,
     expand: Fields = _NOTHING,
     blobs: bool = False,
+    scanned: Annotated[bool, Query(alias="securityStatus")] = False,
 ) -> Json:
     """Show a repository at the head of `main`."""
-    return show_revision(target, DEFAULT_BRANCH, hub, caller, expand, blobs)
+    return show_revision(target, DEFAULT_BRANCH, hub, caller, expand, blobs, scanned)
 
 
 @router.get("/api/{kinds:plural}/{namespace}/{name}/revision/{revision}")
@@ -152,19 +167,26 @@ def show_revision(
     caller: CurrentCaller,
     expand: Fields = _NOTHING,
     blobs: bool = False,
+    scanned: Annotated[bool, Query(alias="securityStatus")] = False,
 ) -> Json:
     """Show a repository at a branch, tag or commit."""
-    _check_fields(expand)
+    _check_fields(expand, target.kind)
     with hub.database.reading() as session:
         repository = see(session, target, caller)
         details = card_details(session, repository.id)
         shown = payloads.repository(repository, details=details)
         held = contents(session, repository.id, revision)
     shown |= payloads.contents(held, blobs=blobs)
+    if scanned:
+        shown["securityRepoStatus"] = {"scansDone": False, "filesWithIssues": []}
     return Json(payloads.only(shown, expand) if expand else shown)
 
 
-def _check_fields(fields: Sequence[str]) -> None:
-    unknown = sorted(set(fields) - _EXPANDABLE)
+def _check_fields(fields: Sequence[str], kind: Kind) -> None:
+    known = _EXPANDABLE[kind]
+    unknown = sorted(set(fields).difference(known))
     if unknown:
-        raise BadRequestError(f"expand does not know {shortened(', '.join(unknown))}.")
+        raise BadRequestError(
+            f"expand does not know {shortened(', '.join(unknown))} of a {kind}: expected one of "
+            + "|".join(f'"{field}"' for field in known)
+        )

@@ -4,8 +4,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
-from fin_qlora_hub.cards import CardError, parse_metadata
-from fin_qlora_hub.routes.dependencies import AnyCaller
+from fin_qlora_hub.cards import CardError, find_faults, parse_metadata
+from fin_qlora_hub.routes.dependencies import AnyCaller, CurrentHub
 
 router = APIRouter()
 
@@ -19,17 +19,25 @@ class CardText(BaseModel):
 
 
 @router.post("/api/validate-yaml")
-def validate_card(body: CardText, caller: AnyCaller) -> JSONResponse:
+def validate_card(body: CardText, hub: CurrentHub, caller: AnyCaller) -> JSONResponse:
     """Check the metadata at the head of a README; clients ask before each commit of one."""
-    if caller is None:
-        # Stock clients check a card without their token too; no work is done for a stranger.
+    if caller is None and not hub.settings.anonymous_read:
+        # Stock clients check a card without their token too: no work for who may read nothing.
         unchecked = "The card was not checked: this hub does so for its users alone."
         return JSONResponse({"errors": [], "warnings": [{"message": unchecked}]})
+    metadata = {}
     try:
         metadata = parse_metadata(body.content)
+        faults = find_faults(metadata)
     except CardError as error:
+        faults = [str(error)]
+    if faults:
         return JSONResponse(
-            {"error": str(error), "errors": [{"message": str(error)}], "warnings": []},
+            {
+                "error": "; ".join(faults),
+                "errors": [{"message": fault} for fault in faults],
+                "warnings": [],
+            },
             status_code=400,
             headers={"X-Error-Code": "BadRequest"},
         )

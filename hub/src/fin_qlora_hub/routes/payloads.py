@@ -31,6 +31,7 @@ def repository(found: Seen, *, details: Mapping[str, Any] | None = None) -> dict
         "downloads": found.downloads,
         "downloadsAllTime": found.downloads,
         "likes": 0,
+        "trendingScore": 0,
         "xetEnabled": True,
         "tags": card["tags"],
         "pipeline_tag": card["pipeline_tag"],
@@ -42,6 +43,7 @@ def repository(found: Seen, *, details: Mapping[str, Any] | None = None) -> dict
             "cardData": details["data"],
             "config": details["config"],
             "model-index": details["data"].get("model-index"),
+            "widgetData": details["data"].get("widget"),
             "evalResults": details.get("results", []),
         }
     return shown

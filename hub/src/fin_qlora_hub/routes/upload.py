@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
+from fin_qlora_hub.attributes import ATTRIBUTES_FILE, Attributes
 from fin_qlora_hub.changes import ChangeReader
 from fin_qlora_hub.committing import Committed, commit_as_pull_request, commit_change
 from fin_qlora_hub.errors import TooLargeError
@@ -31,8 +32,9 @@ from fin_qlora_hub.routes.dependencies import (
     web_path,
 )
 from fin_qlora_hub.routes.receiving import PIECE_BYTES, receive
+from fin_qlora_hub.storage import Source
 from fin_qlora_hub.text import Text, shortened
-from fin_qlora_hub.trees import FileEntry, find_entries, is_large
+from fin_qlora_hub.trees import FileEntry, find_entries
 from fin_qlora_hub.visibility import signed_in
 
 router = APIRouter()
@@ -79,20 +81,35 @@ def announce_upload(
     paths = [check_path(file.path) for file in body.files]
     hub.blobs.require_space(sum(file.size for file in body.files))
     with hub.database.reading() as session:
-        wanted = [*paths, IGNORE_FILE]
+        wanted = [*paths, IGNORE_FILE, ATTRIBUTES_FILE]
         found = find_entries(session, commit.repository_id, commit.tree_oid, wanted)
-    present = {path: entry for path, entry in found.items() if isinstance(entry, FileEntry)}
-    ignored = IgnoreRules(_ignore_text(hub, body, present)).ignores(paths)
+        present = {path: entry for path, entry in found.items() if isinstance(entry, FileEntry)}
+        rules = {
+            path: hub.storage.source(
+                session,
+                commit.repository_id,
+                present[path].content.sha256,
+                size=present[path].content.size,
+            )
+            for path in (IGNORE_FILE, ATTRIBUTES_FILE)
+            if path in present
+        }
+    sizes = [file.size for file in body.files]
+    large = Attributes(_text(rules.get(ATTRIBUTES_FILE))).large(zip(paths, sizes, strict=True))
+    ignore_text = _text(rules.get(IGNORE_FILE)) if body.git_ignore is None else body.git_ignore
+    ignored = IgnoreRules(ignore_text).ignores(paths)
     return JSONResponse(
         {
             "files": [
                 {
                     "path": file.path,
-                    "uploadMode": "lfs" if file.size and is_large(path, file.size) else "regular",
+                    "uploadMode": "lfs" if file.size and pointer else "regular",
                     "shouldIgnore": ignore,
-                    **_present_oid(file, path, present),
+                    **_present_oid(present.get(path), pointer=pointer),
                 }
-                for file, path, ignore in zip(body.files, paths, ignored, strict=True)
+                for file, path, pointer, ignore in zip(
+                    body.files, paths, large, ignored, strict=True
+                )
             ]
         }
     )
@@ -182,19 +199,17 @@ def _check_branch(
     hub.blobs.require_space(length)
 
 
-def _present_oid(file: AnnouncedFile, path: str, present: dict[str, FileEntry]) -> dict[str, str]:
+def _present_oid(found: FileEntry | None, *, pointer: bool) -> dict[str, str]:
     """Name what stands at the path, in the way in which the client names what it has."""
-    if path not in present:
+    if found is None:
         return {}
-    content = present[path].content
-    oid = content.sha256 if is_large(path, file.size) else content.git_sha1
+    oid = found.content.sha256 if pointer else found.content.git_sha1
     return {} if oid is None else {"oid": oid}
 
 
-def _ignore_text(hub: Hub, body: Announcement, present: dict[str, FileEntry]) -> str:
-    if body.git_ignore is not None:
-        return body.git_ignore
-    if IGNORE_FILE not in present:
+def _text(source: Source | None) -> str:
+    """Read a short text; one byte more than it may have tells that it is too long."""
+    if source is None:
         return ""
-    content = hub.blobs.read(present[IGNORE_FILE].content.sha256, length=MAX_BYTES + 1)
-    return b"".join(content).decode("utf-8", "replace")
+    length = min(source.size, MAX_BYTES + 1)
+    return b"".join(source.read(length=length)).decode("utf-8", "replace")
