@@ -134,12 +134,20 @@ def request_of(session: Session, repository: Repository, user: str) -> AccessReq
     return found
 
 
-def handle(request: AccessRequest, status: RequestStatus, *, reason: str | None = None) -> None:
+def handle(
+    session: Session,
+    repository: Repository,
+    request: AccessRequest,
+    status: RequestStatus,
+    *,
+    reason: str | None = None,
+) -> None:
     """Accept or reject a request, or make it wait again."""
     if request.status == status:
         raise BadRequestError(f"The request is {status} already.")
     request.status = status
     request.rejection_reason = shortened(reason, limit=MAX_REASON) if reason else None
+    user = session.get_one(Namespace, request.user_id).name
     record(session, _DECISIONS[status], repository, user=user, reason=request.rejection_reason)
 
 

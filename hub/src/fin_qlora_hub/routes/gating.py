@@ -108,7 +108,7 @@ def handle_request(
             if body.user is not None
             else find_request(session, repository, body.request_id or "")
         )
-        handle(asked, body.status, reason=body.rejection_reason)
+        handle(session, repository, asked, body.status, reason=body.rejection_reason)
     return JSONResponse({})
 
 
