@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.blobs import Content
@@ -14,6 +14,17 @@ from fin_qlora_hub.tables import Mirror, MirrorContent, Repository, StoredFile
 from fin_qlora_hub.visibility import Kind, RepositoryName
 
 _VALUES_PER_QUERY = 500
+_mirrors, _contents = Mirror.__table__.c, MirrorContent.__table__.c
+# Built once: every download runs it.
+_TO_COME = (
+    select(_contents.size)
+    .join_from(Mirror.__table__, MirrorContent.__table__, _contents.mirror_id == _mirrors.id)
+    .where(
+        _mirrors.repository_id == bindparam("repository"),
+        _contents.sha256 == bindparam("sha256"),
+        _contents.fetched_at.is_(None),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -26,8 +37,9 @@ class Awaited:
 
 
 def is_to_come(session: Session, repository_id: int, sha256: str) -> bool:
-    """Say whether a mirrored repository names a content that is not here yet."""
-    return find_awaited(session, repository_id, sha256) is not None
+    """Say whether a mirrored repository names a content that it does not hold yet."""
+    values = {"repository": repository_id, "sha256": sha256}
+    return session.connection().scalar(_TO_COME, values) is not None
 
 
 def find_awaited(

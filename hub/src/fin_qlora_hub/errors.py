@@ -163,12 +163,14 @@ class NotFetchedError(BusyError):
 class UpstreamError(OperationalError):
     """The hub that is mirrored refuses, does not answer, or answers nonsense.
 
-    `lasting` says that the same question would get the same answer.
+    `lasting` says that the same question would get the same answer, `absent` that what was asked
+    for is not there, or not for this hub.
     """
 
-    def __init__(self, message: str, *, lasting: bool = False) -> None:
+    def __init__(self, message: str, *, lasting: bool = False, absent: bool = False) -> None:
         super().__init__(message)
         self.lasting = lasting
+        self.absent = absent
 
 
 class NotInitialisedError(OperationalError):

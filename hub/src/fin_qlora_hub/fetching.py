@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from fin_qlora_hub import disk
-from fin_qlora_hub.blobs import BlobStore, Content
+from fin_qlora_hub.blobs import BlobStore, StagedBlob
 from fin_qlora_hub.errors import UpstreamError
 from fin_qlora_hub.text import shortened
 from fin_qlora_hub.upstream import Upstream, UpstreamFile
@@ -40,8 +40,8 @@ class Fetcher:
         key = hashlib.sha256(f"{name.kind}/{name}".lower().encode()).hexdigest()
         return self._folder / f"{key[:16]}-{sha256}"
 
-    def small(self, name: RepositoryName, oid: str, file: UpstreamFile) -> Content:
-        """Fetch a file that stands in git itself, and publish it."""
+    def small(self, name: RepositoryName, oid: str, file: UpstreamFile) -> StagedBlob:
+        """Fetch a small file in one go."""
         for attempt in range(1, ATTEMPTS + 1):
             writer = self._blobs.writer(limit=file.size, inline=file.sha256 is None)
             try:
@@ -49,17 +49,15 @@ class Fetcher:
                     self._go_on()
                     writer.write(piece)
                 staged = writer.finish()
-                content = staged.content
-                _require(name, file, content.git_sha1 or content.sha256)
-                self._blobs.publish([staged])
-            except UpstreamError as error:
-                if error.lasting or attempt == ATTEMPTS:
+                _require(name, file, staged.content.git_sha1 or staged.content.sha256)
+            except BaseException as error:
+                writer.discard()
+                passing = isinstance(error, UpstreamError) and not error.lasting
+                if not passing or attempt == ATTEMPTS:
                     raise
                 self.pause(PAUSE_SECONDS * attempt)
             else:
-                return content
-            finally:
-                writer.discard()
+                return staged
         raise AssertionError("the last attempt returns or raises")
 
     def large(
@@ -69,8 +67,8 @@ class Fetcher:
         file: UpstreamFile,
         *,
         on_verified: Callable[[], None] = lambda: None,
-    ) -> Content | None:
-        """Fetch a large file and publish it; None where another process is fetching it."""
+    ) -> StagedBlob | None:
+        """Fetch a large file; None where another process is fetching it."""
         assert file.sha256 is not None
         path = self.place(name, file.sha256)
         with _locked(path) as handle:
@@ -84,10 +82,10 @@ class Fetcher:
                     writer.write(piece)
                 staged = writer.finish()
                 _require(name, file, staged.content.sha256)
-                self._blobs.publish([staged])
-            finally:
+            except BaseException:
                 writer.discard()
-            return staged.content
+                raise
+            return staged
 
     def forget(self, name: RepositoryName, sha256: str) -> None:
         """Remove the place of a file that the store holds."""
@@ -107,8 +105,7 @@ class Fetcher:
                     if unchecked > _CHECK_BYTES:
                         disk.require_space(self._folder, file.size - size)
                         unchecked = 0
-                    with disk.full_disk_refused():
-                        handle.write(piece)
+                    _append(handle, piece)
                     digest.update(piece)
                     size += len(piece)
             except UpstreamError as error:
@@ -141,6 +138,13 @@ def _require(name: RepositoryName, file: UpstreamFile, found: str) -> None:
             "thrown away.",
             lasting=True,
         )
+
+
+def _append(handle: IO[bytes], piece: bytes) -> None:
+    rest = memoryview(piece)
+    with disk.full_disk_refused():
+        while rest:  # an unbuffered file may take a part
+            rest = rest[handle.write(rest) :]
 
 
 def _read_again(handle: IO[bytes], digest: "hashlib._Hash", *, limit: int) -> int:

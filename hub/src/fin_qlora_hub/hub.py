@@ -1,5 +1,6 @@
 """The parts of one running hub, put together."""
 
+import logging
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,9 @@ from fin_qlora_hub.blobs import BlobStore
 from fin_qlora_hub.counting import DownloadCounter
 from fin_qlora_hub.database import Database, open_database, place_of
 from fin_qlora_hub.errors import UnusableDataError
+from fin_qlora_hub.mirrors import reserve
 from fin_qlora_hub.parts import PartStore
+from fin_qlora_hub.reading_through import ReadThrough
 from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.storage import Storage
@@ -29,6 +32,7 @@ from fin_qlora_hub.xet.store import XorbStore
 WRITERS = 8
 RECEIVERS = 4
 VERIFIERS = 2
+_logger = logging.getLogger("fin_qlora_hub")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Hub:
 
     Whatever waits for the one writing transaction waits in a thread of `writers`, so that there
     are always threads for those who read. `receivers` write down what arrives, `verifiers` read
-    whole files again.
+    whole files again. `mirror` is there where repositories of another hub come when they are read.
     """
 
     settings: Settings
@@ -49,6 +53,7 @@ class Hub:
     writers: ThreadPoolExecutor
     receivers: ThreadPoolExecutor
     verifiers: ThreadPoolExecutor
+    mirror: ReadThrough | None
 
     @property
     def blobs(self) -> BlobStore:
@@ -110,15 +115,38 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
             ThreadPoolExecutor(WRITERS, thread_name_prefix="writer") as writers,
             ThreadPoolExecutor(RECEIVERS, thread_name_prefix="receiver") as receivers,
             ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verifier") as verifiers,
+            _mirror(settings, database, stores[0]) as mirror,
         ):
             yield Hub(
                 *(settings, database, *stores),
                 *(downloads, signer),
                 *(writers, receivers, verifiers),
+                mirror,
             )
     finally:
         downloads.close()
         database.close()
+
+
+@contextmanager
+def _mirror(
+    settings: Settings, database: Database, storage: Storage
+) -> Iterator[ReadThrough | None]:
+    """Take the namespaces of what may be mirrored, and mirror what is read of them."""
+    if settings.mirror_upstream is None:
+        yield None
+        return
+    with database.writing() as session:
+        for name in reserve(session, settings):
+            _logger.warning("%s is a namespace of this hub: nothing is mirrored there", name)
+    if not settings.mirror_allow:
+        yield None
+        return
+    mirror = ReadThrough(settings, database, storage)
+    try:
+        yield mirror
+    finally:
+        mirror.close()
 
 
 @contextmanager

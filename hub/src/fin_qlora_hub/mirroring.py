@@ -15,7 +15,7 @@ from fin_qlora_hub.awaited import (
     stored_bytes,
     to_come,
 )
-from fin_qlora_hub.blobs import Content
+from fin_qlora_hub.blobs import Content, StagedBlob
 from fin_qlora_hub.database import Database
 from fin_qlora_hub.descriptions import keep_card, make_card
 from fin_qlora_hub.errors import IllegalPathError, UpstreamError
@@ -24,6 +24,7 @@ from fin_qlora_hub.gitobjects import lfs_pointer, object_id
 from fin_qlora_hub.mirrors import Taken, begin, find_mirror, is_here, keep, note_problem, point
 from fin_qlora_hub.names import check_path
 from fin_qlora_hub.outgoing import Outgoing
+from fin_qlora_hub.publishing import Published, publish
 from fin_qlora_hub.references import DEFAULT_BRANCH, resolve
 from fin_qlora_hub.settings import MIB, Settings
 from fin_qlora_hub.storage import Storage
@@ -37,6 +38,7 @@ from fin_qlora_hub.visibility import RepositoryName
 SMALL_BYTES = MIB
 MAX_SMALL_BYTES = 256 * MIB
 _WAIT_SECONDS = 0.5
+_NOTED_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -95,14 +97,18 @@ class Mirroring:
                 return True  # it has come meanwhile
             self._require_room(session, mirror_id, name, content.size)
         file = UpstreamFile(awaited.path, "", content.size, content.sha256)
-        with self._slots:
-            fetched = self.fetcher.large(name, awaited.oid, file, on_verified=on_verified)
+        fetched = self.fetcher.large(name, awaited.oid, file, on_verified=on_verified)
         if fetched is None:
             return False
-        with self._database.writing() as session:
-            mirror = session.get(Mirror, mirror_id)
-            if mirror is not None and mirror.repository_id is not None:  # else removed meanwhile
-                arrived(session, mirror, [content])
+        try:
+            published = publish(self._database, self._storage.blobs, [fetched])
+            with self._database.writing() as session:
+                published.confirm(session)
+                mirror = session.get(Mirror, mirror_id)
+                if mirror is not None and mirror.repository_id is not None:  # else it was removed
+                    arrived(session, mirror, [content])
+        finally:
+            fetched.discard()
         self.fetcher.forget(name, content.sha256)
         return True
 
@@ -199,23 +205,28 @@ class Mirroring:
     def _fetch(self, number: int, found: Found, files: Sequence[UpstreamFile]) -> list[Content]:
         """Fetch files, some at a time; what has come is remembered even if another fails."""
         done: list[Content] = []
-        unnoted: list[Awaited] = []
+        unnoted: list[tuple[Awaited, Published | None]] = []
 
         def note() -> None:
             with self._database.writing() as session:
-                note_fetched(session, number, unnoted)
-            for one in unnoted:
+                for _, published in unnoted:
+                    if published is not None:
+                        published.confirm(session)
+                note_fetched(session, number, [one for one, _ in unnoted])
+            for one, published in unnoted:
                 self.fetcher.forget(found.name, one.content.sha256)
+                for staged in () if published is None else published.staged:
+                    staged.discard()
             unnoted.clear()
 
         with ThreadPoolExecutor(self._settings.mirror_downloads) as pool:
             running = {pool.submit(self._fetch_one, number, found, file): file for file in files}
             try:
                 for future in as_completed(running):
-                    content, file = future.result(), running[future]
+                    (content, published), file = future.result(), running[future]
                     done.append(content)
-                    unnoted.append(Awaited(content, file.path, found.oid))
-                    if content.size > SMALL_BYTES:
+                    unnoted.append((Awaited(content, file.path, found.oid), published))
+                    if content.size > SMALL_BYTES or len(unnoted) >= _NOTED_AT_ONCE:
                         note()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -225,17 +236,23 @@ class Mirroring:
                     note()
         return done
 
-    def _fetch_one(self, number: int, found: Found, file: UpstreamFile) -> Content:
+    def _fetch_one(
+        self, number: int, found: Found, file: UpstreamFile
+    ) -> tuple[Content, Published | None]:
+        """Fetch and publish a file; without the latter where another process has done so."""
         with self._slots:
-            if file.sha256 is None or file.size <= SMALL_BYTES:
-                return self.fetcher.small(found.name, found.oid, file)
-            while (content := self.fetcher.large(found.name, found.oid, file)) is None:
+            while (staged := self._staged(found, file)) is None:
                 self.fetcher.pause(_WAIT_SECONDS)  # another process fetches it
                 with self._database.reading() as session:
                     known = known_contents(session, session.get_one(Mirror, number))
-                    if (content := _by_id(known).get(file.sha256)) is not None:
-                        break
-            return content
+                    if (content := _by_id(known).get(_id(file))) is not None:
+                        return content, None
+            return staged.content, publish(self._database, self._storage.blobs, [staged])
+
+    def _staged(self, found: Found, file: UpstreamFile) -> StagedBlob | None:
+        if _comes_first(file):
+            return self.fetcher.small(found.name, found.oid, file)
+        return self.fetcher.large(found.name, found.oid, file)
 
     def _complete(self, number: int, name: RepositoryName) -> None:
         """Fetch what visible revisions name and nobody has asked for yet."""

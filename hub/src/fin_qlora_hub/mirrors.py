@@ -18,6 +18,7 @@ from fin_qlora_hub.awaited import Awaited, arrived, note_to_come
 from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.errors import AlreadyExistsError, NotFoundError
 from fin_qlora_hub.identity import MIRROR, Caller, find_namespace, role_in
+from fin_qlora_hub.largefiles import held_sizes
 from fin_qlora_hub.names import check_namespace, check_repository_name
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
 from fin_qlora_hub.repositories import add_empty, find_repository, remove
@@ -198,7 +199,10 @@ def keep(session: Session, settings: Settings, mirror: Mirror, taken: Taken) -> 
         repository = add_empty(session, taken.name, namespace, private=private)
         mirror.repository_id = repository.id
     arrived(session, mirror, taken.held)
-    note_to_come(session, mirror.id, taken.to_come)
+    missing = {one.content.sha256: one for one in taken.to_come}
+    for sha256 in held_sizes(session, repository.id, missing):  # another server was faster
+        del missing[sha256]
+    note_to_come(session, mirror.id, missing.values())
     store_tree(session, repository.id, taken.tree)
     _keep_commit(session, repository, taken)
     session.flush()

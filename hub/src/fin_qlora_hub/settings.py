@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     mirror_readers: Literal["everyone", "granted"] = "granted"
     mirror_repository_bytes: int = Field(default=256 * GIB, gt=0)
     mirror_total_bytes: int = Field(default=1024 * GIB, gt=0)
-    mirror_downloads: int = Field(default=4, gt=0, le=32)
+    mirror_downloads: int = Field(default=8, gt=0, le=64)
     mirror_fresh_seconds: float = Field(default=300, ge=0)
 
     @field_validator("outgoing_networks", "mirror_allow", "mirror_download_hosts", mode="before")

@@ -297,7 +297,8 @@ class Upstream:
         said = shortened(answer.headers.get("x-error-message", ""))
         reason = " ".join(filter(None, [str(answer.status), code, said]))
         lasting = answer.status < 500 and answer.status not in (408, 429)
-        raise UpstreamError(f"{self.address} answers {reason}.", lasting=lasting)
+        absent = answer.status == 404 or code == "RepoNotFound"
+        raise UpstreamError(f"{self.address} answers {reason}.", lasting=lasting, absent=absent)
 
 
 _AGENT = f"fin-qlora-hub/{__version__}"

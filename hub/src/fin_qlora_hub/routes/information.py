@@ -25,6 +25,7 @@ from fin_qlora_hub.routes.dependencies import (
     Segment,
     Target,
 )
+from fin_qlora_hub.routes.mirrored import ARRIVES
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.text import quoted, shortened
 from fin_qlora_hub.visibility import Kind, Seen, see
@@ -146,7 +147,7 @@ def list_repositories(
     return page(array(shown), request=request, public_url=public_url, cursor=following)
 
 
-@router.get("/api/{kinds:plural}/{namespace}/{name}")
+@router.get("/api/{kinds:plural}/{namespace}/{name}", dependencies=ARRIVES)
 def show_repository(
     target: Target,
     hub: CurrentHub,
@@ -159,7 +160,7 @@ def show_repository(
     return show_revision(target, DEFAULT_BRANCH, hub, caller, expand, blobs, scanned)
 
 
-@router.get("/api/{kinds:plural}/{namespace}/{name}/revision/{revision}")
+@router.get("/api/{kinds:plural}/{namespace}/{name}/revision/{revision}", dependencies=ARRIVES)
 def show_revision(
     target: Target,
     revision: Segment,

@@ -30,6 +30,7 @@ from fin_qlora_hub.routes.dependencies import (
     Target,
     writing,
 )
+from fin_qlora_hub.routes.mirrored import ARRIVES
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.text import Text
 
@@ -51,7 +52,7 @@ class NewTag(BaseModel):
     message: Text | None = None
 
 
-@router.get("/api/{kinds}/{namespace}/{name}/refs")
+@router.get("/api/{kinds}/{namespace}/{name}/refs", dependencies=ARRIVES)
 def show_references(
     target: Target, hub: CurrentHub, caller: CurrentCaller, include_prs: bool = False
 ) -> JSONResponse:
@@ -69,7 +70,7 @@ def show_references(
     return JSONResponse(shown)
 
 
-@router.get("/api/{kinds}/{namespace}/{name}/commits/{revision}")
+@router.get("/api/{kinds}/{namespace}/{name}/commits/{revision}", dependencies=ARRIVES)
 def list_commits(
     target: Target,
     revision: Segment,

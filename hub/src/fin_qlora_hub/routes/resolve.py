@@ -7,17 +7,20 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from fin_qlora_hub.cards import CONFIGURATION_FILES
-from fin_qlora_hub.errors import EntryNotFoundError, UnhostedRepositoryError
+from fin_qlora_hub.errors import EntryNotFoundError, NotFetchedError, UnhostedRepositoryError
 from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.names import normalise_path
+from fin_qlora_hub.reading_through import Arrival, open_source
 from fin_qlora_hub.references import look_up
 from fin_qlora_hub.repositories import Kind, RepositoryName
 from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, PublicUrl, Segment
+from fin_qlora_hub.routes.mirrored import ARRIVES, follow
 from fin_qlora_hub.routes.problems import gated, problem
 from fin_qlora_hub.routes.ranges import UnsatisfiableRangeError, asked_range
 from fin_qlora_hub.storage import Source
+from fin_qlora_hub.text import shortened
 from fin_qlora_hub.trees import FileEntry, find_entry
 from fin_qlora_hub.visibility import open_readable, see
 from fin_qlora_hub.xet.files import advertised_hashes
@@ -35,10 +38,15 @@ class _Found:
     commit: str
     entry: FileEntry
     source: Source | None
+    arrival: Arrival | None
     xet_hash: str | None
 
 
-@router.api_route("/datasets/{namespace}/{name}/resolve/{revision}/{path:path}", methods=_METHODS)
+@router.api_route(
+    "/datasets/{namespace}/{name}/resolve/{revision}/{path:path}",
+    methods=_METHODS,
+    dependencies=ARRIVES,
+)
 def download_from_dataset(
     namespace: Segment,
     name: Segment,
@@ -58,7 +66,9 @@ def download_from_dataset(
 
 # The lower decorator comes first: an id with a namespace is tried before one without.
 @router.api_route("/{name}/resolve/{revision}/{path:path}", methods=_METHODS)
-@router.api_route("/{namespace}/{name}/resolve/{revision}/{path:path}", methods=_METHODS)
+@router.api_route(
+    "/{namespace}/{name}/resolve/{revision}/{path:path}", methods=_METHODS, dependencies=ARRIVES
+)
 def download_from_model(
     name: Segment,
     revision: Segment,
@@ -117,6 +127,14 @@ def _download(
     counted = target.kind is Kind.DATASET or path in CONFIGURATION_FILES
     if counted and "x-hf-download-counter" in request.headers:
         hub.downloads.count(found.repository_id)
+    if found.arrival is not None:
+        if end < size and not found.arrival.verified:
+            raise NotFetchedError(
+                f"{shortened(path)} is being fetched from another hub: parts of it can be had once "
+                "it is here."
+            )
+        growing = follow(found.arrival, found.source, start=start, length=end - start)
+        return StreamingResponse(growing, status_code=status, headers=headers)
     chunks = found.source.read(start=start, length=end - start)
     return StreamingResponse(chunks, status_code=status, headers=headers)
 
@@ -140,13 +158,13 @@ def _find(
         if not isinstance(entry, FileEntry):
             raise EntryNotFoundError("Entry not found", commit=commit.oid)
         content = entry.content
-        source = None
+        source = arrival = None
         if not described:
-            source = hub.storage.source(session, repository.id, content.sha256, size=content.size)
+            source, arrival = open_source(hub.storage, hub.mirror, session, repository.id, content)
         large = [content.sha256] if entry.large else []
         advertised = advertised_hashes(session, repository.id, large)
         return _Found(
-            *(repository.id, repository.name, commit.oid, entry, source),
+            *(repository.id, repository.name, commit.oid, entry, source, arrival),
             advertised.get(content.sha256),
         )
 

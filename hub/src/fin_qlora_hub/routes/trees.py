@@ -23,6 +23,7 @@ from fin_qlora_hub.routes.dependencies import (
     Segment,
     Target,
 )
+from fin_qlora_hub.routes.mirrored import ARRIVES
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.text import Text, shortened
 from fin_qlora_hub.trees import Entry, FileEntry, find_entries
@@ -35,8 +36,8 @@ EXPANDED_PAGE = 50
 MAX_PATHS = 1000
 
 
-@router.get("/api/{kinds}/{namespace}/{name}/tree/{revision}")
-@router.get("/api/{kinds}/{namespace}/{name}/tree/{revision}/{folder:path}")
+@router.get("/api/{kinds}/{namespace}/{name}/tree/{revision}", dependencies=ARRIVES)
+@router.get("/api/{kinds}/{namespace}/{name}/tree/{revision}/{folder:path}", dependencies=ARRIVES)
 def list_files(
     target: Target,
     revision: Segment,
@@ -108,7 +109,7 @@ async def _asked_paths(request: Request) -> AskedPaths:
         raise BadRequestError(f"The request is not valid at {place}: {first['msg']}.") from None
 
 
-@router.post("/api/{kinds}/{namespace}/{name}/paths-info/{revision}")
+@router.post("/api/{kinds}/{namespace}/{name}/paths-info/{revision}", dependencies=ARRIVES)
 def describe_paths(
     target: Target,
     revision: Segment,
