@@ -46,6 +46,7 @@ ON_BOTH = {
     "test_moving",
     "test_rewriting",
     "test_trees",
+    "test_webhooks",
 }
 
 

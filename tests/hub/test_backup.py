@@ -14,6 +14,7 @@ from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.collecting import collect
 from fin_qlora_hub.database import make_engine
 from fin_qlora_hub.disk import named_files
+from fin_qlora_hub.delivering import Outcome, settle, spread
 from fin_qlora_hub.errors import AlreadyExistsError, NotFoundError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.locking import collection_lock
@@ -50,6 +51,12 @@ def filled(start_hub, tmp_path):
         api.move_repo("desk/a", "desk/b")
         api.update_repo_settings("desk/b", gated="manual")
         api.grant_access("desk/b", "carol")
+        watched = [{"type": "org", "name": "desk"}]
+        api.create_webhook(url="https://hooks.example/", watched=watched, secret="s")
+        api.create_tag("desk/b", tag="v2")
+        with hub.hub.database.writing() as session:
+            spread(session, url=hub.url)
+            settle(session, 1, Outcome(200))
         yield hub
 
 

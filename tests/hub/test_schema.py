@@ -9,6 +9,7 @@ import pytest
 from fin_qlora_hub import migrations as present
 from fin_qlora_hub.awaited import Awaited, note_to_come
 from fin_qlora_hub.blobs import Content
+from fin_qlora_hub.delivering import spread
 from fin_qlora_hub.errors import NotInitialisedError, StorageFullError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.mirrors import begin, note_checked
@@ -88,6 +89,11 @@ def populated(start_hub, tmp_path) -> Path:
             found = require_repository(session, read_name("desk/b"))
             protect(session, found, "v1", by="alice")
             hold(session, found, reason="a case")
+        watched = [{"type": "org", "name": "desk"}]
+        hub.api().create_webhook(url="https://hooks.example/", watched=watched)
+        hub.api().create_tag("desk/b", tag="v2")
+        with hub.hub.database.writing() as session:
+            spread(session, url=hub.url)
         return hub.hub.settings.database_path
 
 

@@ -64,6 +64,12 @@ class Act(StrEnum):
     TOKEN_CREATED = "token.created"
     TOKEN_REVOKED = "token.revoked"
 
+    WEBHOOK_CREATED = "webhook.created"
+    WEBHOOK_CHANGED = "webhook.changed"
+    WEBHOOK_ENABLED = "webhook.enabled"
+    WEBHOOK_DISABLED = "webhook.disabled"
+    WEBHOOK_DELETED = "webhook.deleted"
+
     BACKUP_TAKEN = "hub.backed-up"
     HUB_RESTORED = "hub.restored"
     REQUEST_REFUSED = "request.refused"

@@ -24,6 +24,7 @@ from fin_qlora_hub.routes import (
     tensors,
     trees,
     upload,
+    webhooks,
     xet,
 )
 from fin_qlora_hub.routes.boundary import Boundary
@@ -48,6 +49,7 @@ def build_routes() -> FastAPI:
         lfs,
         leaderboards,
         collections,
+        webhooks,
         tensors,
         trees,
         references,

@@ -8,7 +8,7 @@ administrator can keep elsewhere (`fin-qlora-hub audit head`).
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -124,6 +124,25 @@ def find(session: Session, wanted: Search, *, limit: int | None = None) -> Itera
         query = query.where(_records.c.repository_id.in_(named))
     for row in _rows(session, query.order_by(_records.c.sequence).limit(limit)):
         yield shown(row)
+
+
+def read_rows(
+    session: Session, acts: Collection[Act], *, after: int, limit: int
+) -> Iterator[dict[str, Any]]:
+    """Yield records of these kinds that come after a number, oldest first."""
+    names = sorted(act.value for act in acts)
+    query = select(*_records.c).where(_records.c.sequence > after, _records.c.act.in_(names))
+    for row in _rows(session, query.order_by(_records.c.sequence).limit(limit)):
+        yield dict(row)
+
+
+def last_words(session: Session, repository_id: int) -> dict[str, Any] | None:
+    """Return what the record says of a repository at its deletion."""
+    query = select(_records.c.details).where(
+        _records.c.repository_id == repository_id, _records.c.act == Act.REPOSITORY_DELETED.value
+    )
+    found: dict[str, Any] | None = session.connection().scalar(query)
+    return found
 
 
 def shown(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,6 +116,22 @@ def events_of(session: Session, discussion: Discussion) -> Sequence[DiscussionEv
     return session.scalars(query.order_by(DiscussionEvent.position)).all()
 
 
+def find_comment(session: Session, discussion: Discussion, key: str) -> DiscussionEvent:
+    """Return a comment; raises NotFoundError."""
+    query = select(DiscussionEvent).filter_by(
+        repository_id=discussion.repository_id, num=discussion.num, kind="comment", key=key
+    )
+    found = session.scalar(query)
+    if found is None:
+        raise NotFoundError("There is no such comment here.")
+    return found
+
+
+def first_comment(session: Session, discussion: Discussion) -> DiscussionEvent:
+    """Return the words with which a discussion was opened."""
+    return session.get_one(DiscussionEvent, (discussion.repository_id, discussion.num, 0))
+
+
 def comment(
     session: Session, discussion: Discussion, text: str, *, author: Caller
 ) -> DiscussionEvent:
@@ -164,7 +180,7 @@ def edit_comment(
 ) -> DiscussionEvent:
     """Change the words of one's own comment."""
     _require_writing_token(author)
-    event = _find_comment(session, discussion, key)
+    event = find_comment(session, discussion, key)
     if event.author != author.name:
         raise ForbiddenError("Only who wrote a comment may change it.")
     if event.content["hidden"]:
@@ -178,7 +194,7 @@ def hide_comment(
     session: Session, repository: Repository, discussion: Discussion, key: str, *, author: Caller
 ) -> DiscussionEvent:
     """Take the words of a comment away for good."""
-    event = _find_comment(session, discussion, key)
+    event = find_comment(session, discussion, key)
     _require_say(session, repository, event.author, author)
     hidden = _comment("This comment has been hidden", author.name)
     event.content = {**hidden, "edited": event.content["edited"], "hidden": True}
@@ -283,16 +299,6 @@ def _checked_title(title: str) -> str:
     if not 1 <= len(title) <= MAX_TITLE:
         raise BadRequestError(f"A title has 1 to {MAX_TITLE} characters.")
     return title
-
-
-def _find_comment(session: Session, discussion: Discussion, key: str) -> DiscussionEvent:
-    query = select(DiscussionEvent).filter_by(
-        repository_id=discussion.repository_id, num=discussion.num, kind="comment", key=key
-    )
-    found = session.scalar(query)
-    if found is None:
-        raise NotFoundError("There is no such comment here.")
-    return found
 
 
 def _require_writing_token(author: Caller) -> None:

@@ -11,6 +11,7 @@ from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import record
 from fin_qlora_hub.backup import BLOBS, XORBS, find_snapshot
 from fin_qlora_hub.database import Place, described, open_database, place_of
+from fin_qlora_hub.delivering import drop_waiting
 from fin_qlora_hub.errors import AlreadyExistsError, HubError, OperationalError
 from fin_qlora_hub.hub import keep_private, open_stores
 from fin_qlora_hub.locking import lock_data_dir
@@ -57,6 +58,7 @@ def restore(settings: Settings, source: Path, *, snapshot: str | None = None) ->
         migrate(place)
         with closing(open_database(place)) as database, database.writing() as session:
             record(session, Act.HUB_RESTORED, snapshot=chosen.folder.name)
+            drop_waiting(session)
     return restorer.findings
 
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from fin_qlora_hub.app import create_app
 from fin_qlora_hub.database import open_database, place_of
+from fin_qlora_hub.delivering import delivering
 from fin_qlora_hub.errors import AddressError
 from fin_qlora_hub.hub import Hub, keep_private, open_hub
 from fin_qlora_hub.locking import lock_data_dir
@@ -109,7 +110,8 @@ def serve(settings: Settings, *, host: str, port: int, on_listening: Callable[[s
             on_listening=lambda: on_listening(_url(listener)),
             trusted_proxies=settings.trusted_proxies,
         )
-        server.run(sockets=[listener])
+        with delivering(hub, url=_url(listener)):
+            server.run(sockets=[listener])
 
 
 @contextmanager

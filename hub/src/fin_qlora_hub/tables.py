@@ -291,11 +291,60 @@ class AuditRecord(Base):
     token: Mapped[str | None] = mapped_column(String(255))
     address: Mapped[str | None] = mapped_column(String(64))
     request: Mapped[str | None] = mapped_column(String(128))
-    repository_id: Mapped[int | None]
+    repository_id: Mapped[int | None] = mapped_column(index=True)
     repository: Mapped[str | None] = mapped_column(String(255), index=True)
     details: Mapped[dict[str, Any]]
     former: Mapped[str] = mapped_column(String(64))
     digest: Mapped[str] = mapped_column(String(64))
+
+
+class Webhook(Base):
+    """Where somebody wants to be told of what happens to repositories that they may read.
+
+    `watched` holds types and names, and the number of a repository that was known by its name.
+    Records up to the number `since` are older than the webhook. `failures` counts those in a row.
+    """
+
+    __tablename__ = "webhooks"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), index=True
+    )
+    url: Mapped[str]
+    secret: Mapped[str | None]
+    watched: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    domains: Mapped[list[str]] = mapped_column(JSON)
+    disabled: Mapped[bool]
+    since: Mapped[int] = mapped_column(BigInteger)
+    failures: Mapped[int] = mapped_column(default=0)
+    failing_since: Mapped[datetime | None]
+    retry_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class WebhookDelivery(Base):
+    """One record that one webhook is told of, and what became of it."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "sequence"),
+        Index(None, "status", "due_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    payload: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(10))
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime]
+    leased_until: Mapped[datetime | None]
+    answer: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(String(300))
+    created_at: Mapped[datetime]
 
 
 class Xorb(Base):
