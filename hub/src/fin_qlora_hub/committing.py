@@ -15,9 +15,10 @@ from fin_qlora_hub.discussions import (
 )
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.operations import Change
+from fin_qlora_hub.proposing import open_for, open_proposable
 from fin_qlora_hub.publishing import publish
 from fin_qlora_hub.references import PULL_REQUESTS, find_branch
-from fin_qlora_hub.repositories import RepositoryName, full_name, open_writable
+from fin_qlora_hub.repositories import RepositoryName, full_name
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import Repository
 from fin_qlora_hub.text import shortened
@@ -54,7 +55,7 @@ def commit_change(
     """
     for attempt in range(ATTEMPTS):
         with database.reading() as session:
-            repository = open_writable(session, target, caller)
+            repository = open_for(session, target, caller, branch=branch)
             assert caller is not None
             plan = plan_commit(
                 *(session, storage, repository),
@@ -70,13 +71,13 @@ def commit_change(
         try:
             with database.writing() as session:
                 published.confirm(session)
-                repository = open_writable(session, target, caller)
+                repository = open_for(session, target, caller, branch=branch)
                 return Committed(_done(session, repository, plan, caller), name)
         except BranchMovedError:
             continue
     with database.writing() as session:  # others are always faster: plan where nobody can move it
         published.confirm(session)
-        repository = open_writable(session, target, caller)
+        repository = open_for(session, target, caller, branch=branch)
         assert caller is not None
         plan = plan_commit(
             *(session, storage, repository),
@@ -104,11 +105,11 @@ def commit_as_pull_request(
     The same request, sent again within ten minutes, finds the one that it opened.
     """
     with database.reading() as session:
-        open_writable(session, target, caller)
+        open_proposable(session, target, caller)
     published = publish(database, storage.blobs, change.blobs)
     with database.writing() as session:
         published.confirm(session)
-        repository = open_writable(session, target, caller)
+        repository = open_proposable(session, target, caller)
         assert caller is not None
         # The new branch has a number that no repetition would know.
         branch = f"{find_branch(session, repository, base).name} by a new pull request"

@@ -26,6 +26,7 @@ from fin_qlora_hub.discussions import (
 from fin_qlora_hub.errors import RevisionNotFoundError
 from fin_qlora_hub.gating import may_download
 from fin_qlora_hub.merging import diff_text, difference, merge
+from fin_qlora_hub.proposing import open_proposable
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
 from fin_qlora_hub.repositories import full_name, open_readable, open_writable
 from fin_qlora_hub.routes import payloads
@@ -112,7 +113,7 @@ def begin(
     """Begin a discussion or a pull request."""
     with hub.database.writing() as session:
         if body.pull_request:
-            repository = open_writable(session, target, caller)
+            repository = open_proposable(session, target, caller)
             caller = signed_in(caller)
             opened = open_pull_request(
                 *(session, repository),

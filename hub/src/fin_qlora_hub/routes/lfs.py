@@ -14,7 +14,8 @@ from fin_qlora_hub.errors import BadRequestError, ForbiddenError, InvalidTokenEr
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.largefiles import Expected, finish, held_sizes, join, keep, renew
-from fin_qlora_hub.repositories import Kind, RepositoryName, full_name, open_writable
+from fin_qlora_hub.proposing import access_to_send, open_proposable
+from fin_qlora_hub.repositories import Kind, RepositoryName, full_name
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,
@@ -121,9 +122,9 @@ def _plan(
     target: RepositoryName, body: Batch, *, hub: Hub, caller: Caller | None, public_url: str
 ) -> JSONResponse:
     with hub.database.reading() as session:
-        repository = open_writable(session, target, caller)
-        assert caller is not None
-        access = Access(repository.id, repository.namespace_id, caller.user_id, Scope.WRITE)
+        # Clients do not say for which branch: whoever may propose a change may send for one.
+        repository = open_proposable(session, target, caller)
+        access = access_to_send(session, repository, caller)
         name = full_name(repository)
     if body.operation != "upload" or body.hash_algo != "sha256":
         raise BadRequestError(
@@ -272,7 +273,7 @@ def _verify(
     target: RepositoryName, body: LargeFile, *, hub: Hub, caller: Caller | None
 ) -> JSONResponse:
     with hub.database.reading() as session:
-        repository = open_writable(session, target, caller)
+        repository = open_proposable(session, target, caller)
         held = held_sizes(session, repository.id, [body.oid])
     if held.get(body.oid) != body.size:
         raise NotFoundError("The file has not arrived: send it again.")

@@ -18,9 +18,10 @@ from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.ignoring import MAX_BYTES, IgnoreRules
 from fin_qlora_hub.names import check_path
+from fin_qlora_hub.proposing import open_for
 from fin_qlora_hub.protection import require_movable
 from fin_qlora_hub.references import BRANCHES, find_branch, resolve
-from fin_qlora_hub.repositories import RepositoryName, open_writable
+from fin_qlora_hub.repositories import RepositoryName
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,
@@ -68,7 +69,7 @@ def announce_upload(
 ) -> JSONResponse:
     """Say how to send each file, and refuse before bytes move what a commit would refuse."""
     with hub.database.reading() as session:
-        repository = open_writable(session, target, caller)
+        repository = open_for(session, target, caller, branch=revision, create_pr=create_pr)
         commit = resolve(session, repository, revision)
         if not create_pr:
             require_movable(session, repository, [BRANCHES + revision, revision])
@@ -192,7 +193,7 @@ def _check_branch(
     length: int,
 ) -> None:
     with hub.database.reading() as session:
-        repository = open_writable(session, target, caller)
+        repository = open_for(session, target, caller, branch=revision, create_pr=not moved)
         branch = find_branch(session, repository, revision)
         if moved:
             require_movable(session, repository, [branch.name])

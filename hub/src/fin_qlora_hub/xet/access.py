@@ -29,12 +29,17 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Access:
-    """Whose token it is, and for which repository of which namespace."""
+    """Whose token it is, for which repository, and to which namespace belongs what they send."""
 
     repository_id: int
     namespace_id: int
     user_id: int
     scope: Scope
+
+    @property
+    def proposes(self) -> bool:
+        """Say whether they send for their own namespace, for a pull request to a repository."""
+        return self.scope is Scope.WRITE and self.namespace_id == self.user_id
 
     def seal(self, signer: Signer) -> tuple[str, int]:
         """Return the token and when it ends, in seconds since 1970."""
@@ -68,12 +73,16 @@ def require(session: Session, access: Access, *, scope: Scope) -> Repository:
     if scope is Scope.WRITE and access.scope is not Scope.WRITE:
         raise ForbiddenError("This token reads: ask for one that writes.")
     repository = session.get(Repository, access.repository_id)
-    if repository is None or repository.namespace_id != access.namespace_id:
+    if repository is None:
         raise RepositoryNotFoundError("Repository not found")
-    if access.user_id == access.namespace_id:
+    owner = repository.namespace_id
+    if access.namespace_id != owner and not access.proposes:
+        raise RepositoryNotFoundError("Repository not found")
+    if access.user_id == owner:
         return repository
-    membership = session.get(Membership, (access.namespace_id, access.user_id))
-    if scope is Scope.WRITE and (membership is None or not Role(membership.role).writes):
+    membership = session.get(Membership, (owner, access.user_id))
+    may_write = membership is not None and Role(membership.role).writes
+    if scope is Scope.WRITE and not may_write and not access.proposes:
         raise ForbiddenError("You may no longer change this repository.")
     if membership is None and not _is_open(session, repository, access.user_id):
         raise RepositoryNotFoundError("Repository not found")

@@ -69,7 +69,7 @@ def register_shard(
         for checked in verified:
             segments = checked.claimed.segments
             require_usable(session, access.namespace_id, segments)
-            _register(session, repository, checked)
+            _register(session, repository, checked, namespace_id=access.namespace_id)
             touch(session, access.namespace_id, {segment.xorb for segment in segments})
     return True
 
@@ -167,7 +167,9 @@ def _wrong(file: ClaimedFile, reason: str) -> BadRequestError:
     )
 
 
-def _register(session: Session, repository: Repository, file: VerifiedFile) -> None:
+def _register(
+    session: Session, repository: Repository, file: VerifiedFile, *, namespace_id: int
+) -> None:
     claimed = file.claimed
     known = session.scalar(
         select(XetFile).filter_by(repository_id=repository.id, sha256=claimed.sha256)
@@ -203,7 +205,7 @@ def _register(session: Session, repository: Repository, file: VerifiedFile) -> N
     for chunk, position in dict(file.asked).items():
         session.merge(
             XetChunk(
-                namespace_id=repository.namespace_id,
+                namespace_id=namespace_id,
                 chunk=chunk,
                 file_id=row.id,
                 position=position,

@@ -5,8 +5,9 @@ from starlette.responses import JSONResponse
 
 from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.hub import Hub
+from fin_qlora_hub.proposing import access_to_send, open_for
 from fin_qlora_hub.references import resolve
-from fin_qlora_hub.repositories import open_readable, open_writable
+from fin_qlora_hub.repositories import open_readable
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,
@@ -45,15 +46,20 @@ def give_write_token(
     hub: CurrentHub,
     caller: CurrentCaller,
     public_url: PublicUrl,
+    create_pr: bool = False,
 ) -> JSONResponse:
-    """Let a client send chunks for a repository."""
+    """Let a client send chunks for a repository, or for a pull request to it."""
     with hub.database.reading() as session:
-        repository = open_writable(session, target, caller)
+        # A pull request that is only to be opened has no branch yet.
+        opens = create_pr or revision == "None"
+        repository = open_for(session, target, caller, branch=revision, create_pr=opens)
         if revision != "None":
             resolve(session, repository, revision)
-        assert caller is not None
-        access = Access(repository.id, repository.namespace_id, caller.user_id, Scope.WRITE)
-        place = f"{generation(session)}-{repository.namespace.name}"
+        access = access_to_send(session, repository, caller)
+        sender = repository.namespace.name
+        if caller is not None and access.proposes:
+            sender = caller.name
+        place = f"{generation(session)}-{sender}"
     return _token(hub, access, url=f"{public_url}/xet/{place}")
 
 
