@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fin_qlora_hub.errors import NotInitialisedError, StorageFullError, Unusable
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.mirrors import begin, note_checked
 from fin_qlora_hub.protection import hold, protect
+from fin_qlora_hub.quotas import reserve, set_quota
 from fin_qlora_hub.repositories import read_name, require_repository
 from fin_qlora_hub.schema import current_form, migrate
 from fin_qlora_hub.settings import Settings
@@ -89,6 +91,8 @@ def populated(start_hub, tmp_path) -> Path:
             found = require_repository(session, read_name("desk/b"))
             protect(session, found, "v1", by="alice")
             hold(session, found, reason="a case")
+            set_quota(session, found.namespace, 10**9)
+            reserve(session, found.namespace_id, {"xorb:0": 1}, lasting=timedelta(days=1))
         watched = [{"type": "org", "name": "desk"}]
         hub.api().create_webhook(url="https://hooks.example/", watched=watched)
         hub.api().create_tag("desk/b", tag="v2")

@@ -21,6 +21,7 @@ class Act(StrEnum):
     REFERENCE_RELEASED = "reference.released"
     HOLD_PLACED = "hold.placed"
     HOLD_RELEASED = "hold.released"
+    QUOTA_CHANGED = "quota.changed"
     NAME_FREED = "name.freed"
 
     ACCESS_ASKED = "access.asked"

@@ -32,6 +32,7 @@ def check(hub: Hub) -> Iterator[str]:
     """Yield a sentence for each thing that is named and missing, or that does not fit together."""
     with hub.database.reading() as session:
         yield from _references(session)
+        yield from _sums(session)
         yield from _commits(session)
         yield from _trees(session)
         yield from _contents(hub, session)
@@ -85,6 +86,18 @@ def _references(session: Session) -> Iterator[str]:
             f"{reference.name} of repository {reference.repository_id} names the commit "
             f"{reference.commit_oid}, which is missing."
         )
+
+
+def _sums(session: Session) -> Iterator[str]:
+    held = (
+        select(func.coalesce(func.sum(StoredFile.size), 0))
+        .where(StoredFile.repository_id == Repository.id)
+        .correlate(Repository)
+        .scalar_subquery()
+    )
+    query = select(Repository.id, Repository.stored_bytes, held)
+    for number, counted, size in session.execute(query.where(Repository.stored_bytes != held)):
+        yield f"Repository {number} holds {size:,} bytes, not the {counted:,} that were counted."
 
 
 def _commits(session: Session) -> Iterator[str]:

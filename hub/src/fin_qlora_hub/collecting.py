@@ -19,6 +19,7 @@ from fin_qlora_hub.audit import record
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.locking import collection_lock
 from fin_qlora_hub.publishing import removing
+from fin_qlora_hub.quotas import recount
 from fin_qlora_hub.tables import (
     MirrorContent,
     Repository,
@@ -96,6 +97,7 @@ def _forget_uncommitted(hub: Hub, before: datetime, *, dry_run: bool) -> Collect
                     for kind in (XetFile, StoredFile):
                         mine = kind.repository_id == number
                         session.execute(delete(kind).where(mine, kind.sha256.in_(part)))
+                recount(session, number)
         count += len(names)
     return Collected(uncommitted=count)
 

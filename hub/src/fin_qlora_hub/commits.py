@@ -23,6 +23,7 @@ from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.names import check_path, normalise_path
 from fin_qlora_hub.operations import AddFile, AddStored, Change, Delete
 from fin_qlora_hub.protection import require_movable
+from fin_qlora_hub.quotas import grow
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH, commit_of, find_branch, resolve
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import Commit, Reference, Repository, StoredFile
@@ -283,6 +284,8 @@ def _record(session: Session, repository: Repository, plan: Plan, *, author: Cal
         message=f"{change.title}\n\n{change.message}".rstrip("\n"),
     )
     for content in {blob.content for blob in change.blobs}:
+        if session.get(StoredFile, (repository.id, content.sha256)) is None:
+            grow(session, repository.id, content.sha256, size=content.size)
         session.merge(
             StoredFile(
                 repository_id=repository.id,

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub import postgresql
+from fin_qlora_hub import postgresql, quotas
 from fin_qlora_hub.errors import (
     BusyError,
     HubError,
@@ -42,6 +42,7 @@ class Database:
         self._reading = engine
         # The lock is taken at the start: two writers queue up, they never find themselves
         # half-way through with a stale view.
+        self.default_quota: int | None = None
         self._writing = engine.execution_options(**_writing(place))
 
     @contextmanager
@@ -50,6 +51,7 @@ class Database:
         with faults_named(self.place), Session(self._reading, autoflush=False) as session:
             if isinstance(self.place, URL):
                 session.connection(execution_options=postgresql.READING)
+            quotas.set_default(session, self.default_quota)
             yield session
 
     @contextmanager
@@ -57,7 +59,9 @@ class Database:
         """Open the one writing transaction: all of it happens, or on any error none."""
         with faults_named(self.place), Session(self._writing) as session, session.begin():
             session.connection()  # takes the lock now, not at the first statement
+            quotas.set_default(session, self.default_quota)
             yield session
+            quotas.settle(session)
 
     @property
     def engine(self) -> Engine:

@@ -19,6 +19,7 @@
     ├── AlreadyExistsError
     ├── ParentConflictError        the branch moved since the caller looked
     ├── TooLargeError
+    │   └── QuotaExceededError     the namespace may not keep so much
     └── OperationalError           the machine, not the caller, is at fault
         ├── StorageFullError
         ├── BusyError
@@ -130,6 +131,10 @@ class ParentConflictError(HubError):
 
 class TooLargeError(HubError):
     """A file, a line or a request is larger than this hub takes."""
+
+
+class QuotaExceededError(TooLargeError):
+    """The namespace would keep more bytes than it may."""
 
 
 class OperationalError(HubError):

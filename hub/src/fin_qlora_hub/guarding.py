@@ -1,4 +1,4 @@
-"""Commands that keep things as they are: protected branches and tags, holds, names."""
+"""Commands that set bounds: protected branches and tags, holds, names, quotas."""
 
 from typing import Annotated
 
@@ -14,6 +14,8 @@ from fin_qlora_hub.output import (
 )
 
 app = typer.Typer()
+quotas_app = typer.Typer(help="How many bytes namespaces may keep.", no_args_is_help=True)
+app.add_typer(quotas_app, name="quota")
 
 RepositoryArgument = Annotated[
     str, typer.Argument(help="NAMESPACE/NAME or datasets/NAMESPACE/NAME.")
@@ -145,6 +147,46 @@ def free_name(
     with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         let_go(session, read_name(repository))
     _tell(repository, "", "can be used again", form=form)
+
+
+@quotas_app.command("set")
+def quota_set(
+    namespace: Annotated[str, typer.Argument(help="A user or an organization.")],
+    size: Annotated[str, typer.Argument(help="Such as 50GB or 1.5TiB; 'unlimited'; 'default'.")],
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """Say how many bytes a namespace may keep."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.identity import require_namespace
+    from fin_qlora_hub.quotas import read_size, set_quota
+
+    quota = read_size(size)
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
+        found = require_namespace(session, namespace)
+        set_quota(session, found, quota)
+        name = found.name
+    result = {"namespace": name, "quota": size}
+    print_result(result, form=form, human=f"The quota of {name} is now {size}.")
+
+
+@quotas_app.command("list")
+def quota_list(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
+    """List what each namespace keeps, has reserved, and may keep, in bytes."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.quotas import usages
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.reading() as session:
+        rows = [
+            {
+                "namespace": one.namespace,
+                "stored": str(one.stored),
+                "reserved": str(one.reserved),
+                "quota": "unlimited" if one.quota is None else str(one.quota),
+            }
+            for one in usages(session)
+        ]
+    print_rows(rows, form=form)
 
 
 def _tell(repository: str, reference: str, what: str, *, form: Format) -> None:

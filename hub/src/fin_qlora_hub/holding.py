@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.blobs import Content
+from fin_qlora_hub.quotas import grow
 from fin_qlora_hub.tables import StoredFile
 
 
@@ -14,6 +15,7 @@ def hold(session: Session, repository_id: int, content: Content) -> None:
     if known is not None:
         known.sent_at = datetime.now(UTC)
         return
+    grow(session, repository_id, content.sha256, size=content.size)
     session.add(
         StoredFile(
             repository_id=repository_id,

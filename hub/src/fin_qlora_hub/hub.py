@@ -105,6 +105,7 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
     """Open an initialised data directory for a while; raises NotInitialisedError."""
     place = place_of(settings)
     database = open_database(place, connections=settings.database_connections)
+    database.default_quota = settings.quota_bytes
     require_newest_form(place)
     downloads = DownloadCounter(database)
     try:

@@ -234,6 +234,14 @@ def find_namespace(session: Session, name: str) -> Namespace | None:
     return session.scalar(select(Namespace).filter_by(name_key=name.lower()))
 
 
+def require_namespace(session: Session, name: str) -> Namespace:
+    """Return the user or organization of this name; raises NotFoundError."""
+    found = find_namespace(session, name)
+    if found is None:
+        raise NotFoundError(f"There is no user or organization {name!r}.")
+    return found
+
+
 def find_user(session: Session, name: str) -> Namespace:
     """Return a user; raises NotFoundError."""
     return _find(session, name, kind="user", what="user")

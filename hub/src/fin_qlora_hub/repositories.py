@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.acts import Act
@@ -22,13 +22,13 @@ from fin_qlora_hub.finding import keep_name
 from fin_qlora_hub.identity import Caller, Role, find_namespace, role_in, role_under
 from fin_qlora_hub.names import check_repository_name
 from fin_qlora_hub.protection import require_loose, require_removable
+from fin_qlora_hub.quotas import quota_of, require_room
 from fin_qlora_hub.references import Revision, look_up
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.tables import (
     FormerName,
     Namespace,
     Repository,
-    StoredFile,
     XetChunk,
     XetFile,
 )
@@ -49,10 +49,8 @@ class Contents:
     used_storage: int
 
 
-_files = StoredFile.__table__.c
-_STORED = select(func.coalesce(func.sum(_files.size), 0)).where(
-    _files.repository_id == bindparam("repository")
-)
+_repositories = Repository.__table__.c
+_STORED = select(_repositories.stored_bytes).where(_repositories.id == bindparam("repository"))
 
 
 def read_name(text: str) -> RepositoryName:
@@ -158,8 +156,8 @@ def open_administered(
 
 def list_owned(
     session: Session, namespace: str | None, *, caller: Caller | None, after: int, limit: int
-) -> Sequence[tuple[Repository, int]]:
-    """Return the repositories of a namespace (the caller's own by default) with their bytes.
+) -> tuple[Sequence[Repository], int | None]:
+    """Return the repositories of a namespace (the caller's own by default) and its quota in bytes.
 
     Those after a number, by their numbers, at most `limit`; only for those with a role there.
     """
@@ -167,19 +165,13 @@ def list_owned(
     owner, _ = role_under(session, caller, namespace or caller.name)
     if owner is None:
         raise NotFoundError("There is no such organization.")
-    stored = (
-        select(func.coalesce(func.sum(StoredFile.size), 0))
-        .where(StoredFile.repository_id == Repository.id)
-        .correlate(Repository)
-        .scalar_subquery()
-    )
     query = (
-        select(Repository, stored)
+        select(Repository)
         .where(Repository.namespace_id == owner.id, Repository.id > after)
         .order_by(Repository.id)
         .limit(limit)
     )
-    return [(repository, int(size)) for repository, size in session.execute(query)]
+    return session.scalars(query).all(), quota_of(session, owner.id)
 
 
 def set_visibility(session: Session, repository: Repository, *, private: bool) -> None:
@@ -210,6 +202,8 @@ def move(
         )
     require_loose(session, repository)
     _require_free(session, target, namespace, role=role, repository=repository)
+    if namespace.id != repository.namespace_id:
+        require_room(session, namespace.id, repository.stored_bytes)
     _forget_former(session, target, namespace)
     former = place_of(repository).name
     old_namespace, old_key = repository.namespace_id, repository.name_key

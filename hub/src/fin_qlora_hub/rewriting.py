@@ -12,6 +12,7 @@ from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.gitobjects import commit_id
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.protection import require_loose, require_movable
+from fin_qlora_hub.quotas import recount
 from fin_qlora_hub.references import commit_of, find_branch
 from fin_qlora_hub.tables import (
     Commit,
@@ -57,6 +58,7 @@ def remove_large_files(session: Session, repository: Repository, sha256s: Collec
         for kind in (XetFile, StoredFile):
             mine = kind.repository_id == repository.id
             session.execute(delete(kind).where(mine, kind.sha256.in_(part)))
+    recount(session, repository.id)
     record(session, Act.CONTENTS_DELETED, repository, contents=sorted(gone), commits=renamed)
 
 

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=8 * MIB, gt=0)
     max_line_bytes: int = Field(default=MIB, gt=0)
     max_operations: int = Field(default=25_000, gt=0)
+    quota_bytes: int | None = Field(
+        default=None, ge=0, description="What a namespace may keep that has no quota of its own."
+    )
     lfs_part_bytes: int = Field(default=1024 * MIB, gt=0)
     max_uploads: int = Field(default=32, gt=0)
     outgoing_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(

@@ -63,6 +63,7 @@ class Namespace(Base):
     full_name: Mapped[str] = mapped_column(String(255))
     email: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime]
+    quota_bytes: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Membership(Base):
@@ -118,6 +119,7 @@ class Repository(Base):
         # The tags refer to all of it, and follow every change.
         Index("ix_repositories_listed", "id", *LISTED, unique=True),
         *_list_indexes("repositories", last="id"),
+        Index("ix_repositories_stored_bytes", "namespace_id", "stored_bytes"),
         {"sqlite_autoincrement": True},  # the number of a removed repository never comes back
     )
 
@@ -131,6 +133,7 @@ class Repository(Base):
     updated_at: Mapped[datetime]
     downloads: Mapped[int] = mapped_column(default=0)
     gated: Mapped[str | None] = mapped_column(String(8))
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     card: Mapped[dict[str, Any]]
     card_details: Mapped[dict[str, Any]] = mapped_column(deferred=True)
 
@@ -263,6 +266,19 @@ class StoredFile(Base):
     git_sha1: Mapped[str | None] = mapped_column(String(40))
     size: Mapped[int] = mapped_column(BigInteger)
     sent_at: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
+
+
+class Reservation(Base):
+    """Bytes that a namespace has announced or sent and that no repository holds yet."""
+
+    __tablename__ = "reservations"
+
+    namespace_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    ends_at: Mapped[datetime]
 
 
 class HubState(Base):

@@ -15,7 +15,9 @@ from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.largefiles import Expected, finish, held_sizes, join, keep, renew
 from fin_qlora_hub.proposing import access_to_send, open_proposable
+from fin_qlora_hub.quotas import content_to_come
 from fin_qlora_hub.repositories import Kind, RepositoryName, full_name
+from fin_qlora_hub.reserving import reserve_room
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,
@@ -134,6 +136,9 @@ def _plan(
     held = renew(hub.database, hub.blobs, access.repository_id, wanted)
     missing = [file for file in body.objects if held.get(file.oid) != file.size]
     hub.blobs.require_space(sum(file.size for file in missing))
+    if "xet" not in body.transfers:  # what comes in chunks keeps its room as it comes
+        room = {content_to_come(access.repository_id, f.oid): f.size for f in missing}
+        reserve_room(hub.database, access.namespace_id, room, seconds=URL_SECONDS)
     base = f"{public_url}/{web_path(target.kind)}{name}.git/info/lfs/objects"
     planned = _Planner(hub, access, public_url=public_url, verify=f"{base}/verify")
     transfer = "xet" if "xet" in body.transfers else "basic"

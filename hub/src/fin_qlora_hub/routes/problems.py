@@ -33,6 +33,7 @@ _PROBLEMS: tuple[tuple[type[errors.HubError], int, str], ...] = (
     (errors.NotFoundError, 404, "NotFound"),
     (errors.AlreadyExistsError, 409, "AlreadyExists"),
     (errors.ParentConflictError, 412, "ParentConflict"),
+    (errors.QuotaExceededError, 413, "QuotaExceeded"),
     (errors.TooLargeError, 413, "TooLarge"),
     (errors.StorageFullError, 507, "StorageFull"),
     (errors.BusyError, 503, "Busy"),

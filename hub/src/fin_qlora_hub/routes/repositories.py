@@ -215,18 +215,20 @@ def list_own_repositories(
 ) -> Json:
     """List the repositories of a namespace, of every kind, with the bytes that each holds."""
     with hub.database.reading() as session:
-        found = list_owned(session, namespace, caller=caller, after=cursor, limit=OWNED_PAGE + 1)
+        page_and_one = {"after": cursor, "limit": OWNED_PAGE + 1}
+        found, quota = list_owned(session, namespace, caller=caller, **page_and_one)
         shown = [
             {
                 "id": full_name(repository),
                 "type": repository.kind,
                 "updatedAt": payloads.moment(repository.updated_at),
                 "visibility": "private" if repository.private else "public",
-                "storage": size,
+                "storage": repository.stored_bytes,
+                **({"storagePercent": 100 * repository.stored_bytes / quota} if quota else {}),
             }
-            for repository, size in found[:OWNED_PAGE]
+            for repository in found[:OWNED_PAGE]
         ]
-        following = str(found[OWNED_PAGE - 1][0].id) if len(found) > OWNED_PAGE else None
+        following = str(found[OWNED_PAGE - 1].id) if len(found) > OWNED_PAGE else None
     return page(shown, request=request, public_url=public_url, cursor=following)
 
 

@@ -1,5 +1,6 @@
 """Uploads: the question how to send each file, and the commit that brings them."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Annotated
@@ -13,13 +14,14 @@ from starlette.responses import JSONResponse
 from fin_qlora_hub.attributes import ATTRIBUTES_FILE, Attributes
 from fin_qlora_hub.changes import ChangeReader
 from fin_qlora_hub.committing import Committed, commit_as_pull_request, commit_change
-from fin_qlora_hub.errors import TooLargeError
+from fin_qlora_hub.errors import QuotaExceededError, TooLargeError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.ignoring import MAX_BYTES, IgnoreRules
 from fin_qlora_hub.names import check_path
 from fin_qlora_hub.proposing import open_for
 from fin_qlora_hub.protection import require_movable
+from fin_qlora_hub.quotas import require_room
 from fin_qlora_hub.references import BRANCHES, find_branch, resolve
 from fin_qlora_hub.repositories import RepositoryName
 from fin_qlora_hub.routes.dependencies import (
@@ -70,7 +72,7 @@ def announce_upload(
     """Say how to send each file, and refuse before bytes move what a commit would refuse."""
     with hub.database.reading() as session:
         repository = open_for(session, target, caller, branch=revision, create_pr=create_pr)
-        commit = resolve(session, repository, revision)
+        commit, namespace_id = resolve(session, repository, revision), repository.namespace_id
         if not create_pr:
             require_movable(session, repository, [BRANCHES + revision, revision])
     for file in body.files:
@@ -95,6 +97,10 @@ def announce_upload(
             for path in (IGNORE_FILE, ATTRIBUTES_FILE)
             if path in present
         }
+        changed = [
+            f for f, path in zip(body.files, paths, strict=True) if _is_new(f, path, present)
+        ]
+        require_room(session, namespace_id, sum(file.size for file in changed))
     sizes = [file.size for file in body.files]
     large = Attributes(_text(rules.get(ATTRIBUTES_FILE))).large(zip(paths, sizes, strict=True))
     ignore_text = _text(rules.get(IGNORE_FILE)) if body.git_ignore is None else body.git_ignore
@@ -131,13 +137,13 @@ async def commit(
     length = int(announced) if announced and announced.isdecimal() else None
     caller = signed_in(caller)
     check = partial(_check_branch, hub, target, revision, caller, moved=not create_pr)
-    await run_in_threadpool(check, length=length or 0)
+    room = await run_in_threadpool(check, length=length or 0)
     reader = ChangeReader(hub.blobs, hub.settings)
     # A short body is soon here or cut off for idling: it need not wait for those that are long.
     short = length is not None and length <= PIECE_BYTES
     try:
         async with nullcontext() if short else upload_slots(request).one(caller.user_id):
-            await receive(request, reader.feed, executor=hub.receivers)
+            await receive(request, _bounded(reader.feed, room), executor=hub.receivers)
         change = await run_in_threadpool(reader.finish)
         commit_it = (
             partial(commit_as_pull_request, base=revision)
@@ -191,13 +197,40 @@ def _check_branch(
     *,
     moved: bool,
     length: int,
-) -> None:
+) -> int | None:
+    """Refuse before any byte is read; return how many bytes of contents there is room for."""
     with hub.database.reading() as session:
         repository = open_for(session, target, caller, branch=revision, create_pr=not moved)
         branch = find_branch(session, repository, revision)
         if moved:
             require_movable(session, repository, [branch.name])
+        room = require_room(session, repository.namespace_id, 0)
     hub.blobs.require_space(length)
+    return room
+
+
+def _bounded(feed: Callable[[bytes], None], room: int | None) -> Callable[[bytes], None]:
+    """Stop reading a commit that is longer than anything for which there is room."""
+    if room is None:
+        return feed
+    left = room * 3 // 2 + PIECE_BYTES  # base64 makes contents a third longer
+
+    def bounded(data: bytes) -> None:
+        nonlocal left
+        left -= len(data)
+        if left < 0:
+            raise QuotaExceededError(
+                f"The commit is larger than the {room:,} bytes that are left of the namespace's "
+                "quota: remove what is not needed, or ask the administrator of the hub for more."
+            )
+        feed(data)
+
+    return bounded
+
+
+def _is_new(file: AnnouncedFile, path: str, present: dict[str, FileEntry]) -> bool:
+    """Guess whether a file will take room; what is committed is counted exactly."""
+    return path not in present or present[path].content.size != file.size
 
 
 def _present_oid(found: FileEntry | None, *, pointer: bool) -> dict[str, str]:

@@ -14,6 +14,7 @@ from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.database import Database
 from fin_qlora_hub.errors import BadRequestError, TooLargeError
 from fin_qlora_hub.holding import hold
+from fin_qlora_hub.quotas import spend, xorb_to_come
 from fin_qlora_hub.tables import Repository, XetChunk, XetFile, XetSegment
 from fin_qlora_hub.xet.access import Access, Scope, require
 from fin_qlora_hub.xet.hashes import HASH_BYTES, file_hash, is_asked_globally, run_hash, to_text
@@ -171,6 +172,7 @@ def _register(
     session: Session, repository: Repository, file: VerifiedFile, *, namespace_id: int
 ) -> None:
     claimed = file.claimed
+    spend(session, [xorb_to_come(segment.xorb) for segment in claimed.segments])
     known = session.scalar(
         select(XetFile).filter_by(repository_id=repository.id, sha256=claimed.sha256)
     )

@@ -10,8 +10,11 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
+from fin_qlora_hub.collecting import GRACE
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError, NotFoundError
 from fin_qlora_hub.hub import Hub
+from fin_qlora_hub.quotas import reserve, xorb_to_come
+from fin_qlora_hub.reserving import reserve_room
 from fin_qlora_hub.routes.dependencies import CurrentHub, in_writer, upload_slots
 from fin_qlora_hub.routes.receiving import receive
 from fin_qlora_hub.routes.xet.access import CasUrl, Hash, Holder, UploadSlot, touched
@@ -41,6 +44,7 @@ async def grant_xorb(
     if is_owned and await touched(hub, access, [xorb]):
         return JSONResponse({})
     await run_in_threadpool(hub.blobs.require_space, body.length)
+    await _reserve(hub, access, xorb, body.length)
     name = secrets.token_hex(8)
     claims = {
         **access.claims(),
@@ -93,6 +97,8 @@ async def take_xorb(
     xorb: Hash, request: Request, hub: CurrentHub, access: Holder, slot: UploadSlot
 ) -> JSONResponse:
     """Take a xorb in the request itself."""
+    announced = request.headers.get("content-length", "")
+    await _reserve(hub, access, xorb, int(announced) if announced.isdecimal() else MAX_BODY_BYTES)
     return JSONResponse({"was_inserted": await _receive_xorb(request, hub, access, xorb)})
 
 
@@ -102,11 +108,21 @@ def _is_owned(hub: Hub, access: Access, xorb: str) -> bool:
         return bool(still_there(session, hub.xorbs, access.namespace_id, [xorb]))
 
 
+async def _reserve(hub: Hub, access: Access, xorb: str, size: int) -> None:
+    room = {xorb_to_come(xorb): size}
+    keep = partial(reserve_room, hub.database, access.namespace_id, room, seconds=GRANT_SECONDS)
+    await in_writer(hub, keep)
+
+
 async def _receive_xorb(request: Request, hub: Hub, access: Access, xorb: str) -> bool:
     def keep(staged: StagedXorb) -> bool:
         with hub.database.writing() as session:
             require(session, access, scope=Scope.WRITE)
-            return keep_xorb(session, hub.xorbs, staged, namespace_id=access.namespace_id)
+            new = keep_xorb(session, hub.xorbs, staged, namespace_id=access.namespace_id)
+            if new:  # until a file uses it, or it is collected
+                room = {xorb_to_come(xorb): staged.size}
+                reserve(session, access.namespace_id, room, lasting=GRACE)
+            return new
 
     await run_in_threadpool(_is_owned, hub, access, xorb)  # refuses before any byte is read
     writer = await run_in_threadpool(hub.xorbs.writer)
