@@ -316,4 +316,4 @@ def test_databases_that_are_no_hubs(url, tmp_path) -> None:
     with pytest.raises(UnusableDataError, match="newer version"), open_hub(settings):
         pass
     database.close()
-    assert "secret" not in repr(Settings(database_url="postgresql://hub:secret@h/hub"))
+    assert "hidden" not in repr(Settings(database_url="postgresql://hub:hidden@h/hub"))

@@ -12,10 +12,8 @@ from throwaway_s3 import Moto, Swift
 from fin_qlora_hub import disk, parts
 from fin_qlora_hub.blobs import BlobStore, StagedBlob
 from fin_qlora_hub.errors import BadRequestError, TooLargeError, UnreachableError, UnusableDataError
-from fin_qlora_hub.hub import open_stores
-from fin_qlora_hub.parts import PartStore
+from fin_qlora_hub.hub import Stores, open_stores
 from fin_qlora_hub.settings import Settings
-from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.stores import bucket as buckets
 from fin_qlora_hub.stores.bucket import Bucket
 from fin_qlora_hub.xet.shards import Segment
@@ -42,14 +40,14 @@ def settings(server, tmp_path) -> Settings:
 
 
 @pytest.fixture
-def stores(settings) -> Iterator[tuple[Storage, PartStore]]:
+def stores(settings) -> Iterator[Stores]:
     with open_stores(settings) as opened:
         yield opened
 
 
 @pytest.fixture
 def blobs(stores) -> BlobStore:
-    return stores[0].blobs
+    return stores.storage.blobs
 
 
 @pytest.fixture
@@ -231,9 +229,9 @@ def keep(stores, maker) -> Callable[..., StoredXorb]:
 
     def receive(data: bytes, known: StoredXorb | None = None, **options) -> StoredXorb:
         name, body = maker.xorb(data, **options)
-        writer = stores[0].xorbs.writer()
+        writer = stores.storage.xorbs.writer()
         writer.write(body)
-        placed = stores[0].xorbs.publish(writer.finish(expected=name), known)
+        placed = stores.storage.xorbs.publish(writer.finish(expected=name), known)
         writer.discard()
         return placed
 
@@ -241,7 +239,7 @@ def keep(stores, maker) -> Callable[..., StoredXorb]:
 
 
 def test_a_xorb_is_read_chunk_by_chunk(stores, keep, settings) -> None:
-    xorbs = stores[0].xorbs
+    xorbs = stores.storage.xorbs
     xorb = keep(BYTES[:25_000])
     assert xorbs.holds(xorb)
     assert xorbs.present([xorb, StoredXorb("ab" * 32, 1, 1, 1)]) == {xorb.hash}
@@ -260,16 +258,16 @@ def test_a_xorb_is_read_chunk_by_chunk(stores, keep, settings) -> None:
 
 def test_a_xorb_with_another_hash_is_refused(stores, maker) -> None:
     _, body = maker.xorb(BYTES[:100])
-    writer = stores[0].xorbs.writer()
+    writer = stores.storage.xorbs.writer()
     writer.write(body)
     with pytest.raises(BadRequestError, match="nothing was stored"):
         writer.finish(expected="ab" * 32)
     writer.discard()
-    assert list(stores[0].xorbs.files.kept()) == []
+    assert list(stores.storage.xorbs.files.kept()) == []
 
 
 def test_a_xorb_that_is_sent_again_heals(stores, keep) -> None:
-    xorbs = stores[0].xorbs
+    xorbs = stores.storage.xorbs
     xorb = keep(BYTES[:25_000])
     xorbs.files.set_aside(xorb)
     assert not xorbs.holds(xorb)
@@ -279,7 +277,7 @@ def test_a_xorb_that_is_sent_again_heals(stores, keep) -> None:
 
 def test_what_is_kept_can_be_removed(stores, keep, monkeypatch) -> None:
     monkeypatch.setattr(disk, "PATIENCE_SECONDS", -3600)
-    files = stores[0].xorbs.files
+    files = stores.storage.xorbs.files
     xorb = keep(BYTES[:100])
     (kept,) = files.kept()
     assert kept.hash == xorb.hash
@@ -292,14 +290,14 @@ def test_what_is_kept_can_be_removed(stores, keep, monkeypatch) -> None:
 
 def test_a_xorb_that_may_yet_be_named_is_not_offered_for_removal(stores, keep, bucket) -> None:
     keep(BYTES[:100])
-    assert list(stores[0].xorbs.files.kept()) == []
+    assert list(stores.storage.xorbs.files.kept()) == []
 
 
 # ------------------------------------------------------------------------------------------- parts
 
 
 def test_parts_wait_for_the_last_one(stores, settings, monkeypatch) -> None:
-    store = stores[1]
+    store = stores.parts
 
     def send(number: int, data: bytes) -> None:
         part = store.receive(len(data))

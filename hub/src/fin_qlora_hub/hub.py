@@ -11,6 +11,7 @@ from pathlib import Path
 from fin_qlora_hub.blobs import BlobStore
 from fin_qlora_hub.counting import DownloadCounter
 from fin_qlora_hub.database import Database, open_database, place_of
+from fin_qlora_hub.direct import DirectTransfer
 from fin_qlora_hub.errors import UnusableDataError
 from fin_qlora_hub.mirrors import reserve
 from fin_qlora_hub.parts import PartStore
@@ -20,6 +21,7 @@ from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.stores.bucket import Bucket
 from fin_qlora_hub.stores.bucket_blobs import BucketBlobStore
+from fin_qlora_hub.stores.bucket_direct import BucketDirect, presigner
 from fin_qlora_hub.stores.bucket_parts import BucketPartStore
 from fin_qlora_hub.stores.bucket_xorbs import BucketXorbs
 from fin_qlora_hub.stores.local_blobs import LocalBlobStore
@@ -48,6 +50,7 @@ class Hub:
     database: Database
     storage: Storage
     parts: PartStore
+    direct: DirectTransfer | None
     downloads: DownloadCounter
     signer: Signer
     writers: ThreadPoolExecutor
@@ -70,9 +73,9 @@ def initialise(settings: Settings) -> str:
     """Make or bring up to date a data directory; return the form of its tables."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_private(settings)
-    with open_stores(settings) as (_, parts):
-        if isinstance(parts, BucketPartStore):
-            parts.bucket.require()
+    with open_stores(settings) as stores:
+        if isinstance(stores.parts, BucketPartStore):
+            stores.parts.bucket.require()
     return migrate(place_of(settings))
 
 
@@ -116,10 +119,10 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
             ThreadPoolExecutor(WRITERS, thread_name_prefix="writer") as writers,
             ThreadPoolExecutor(RECEIVERS, thread_name_prefix="receiver") as receivers,
             ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verifier") as verifiers,
-            _mirror(settings, database, stores[0]) as mirror,
+            _mirror(settings, database, stores.storage) as mirror,
         ):
             yield Hub(
-                *(settings, database, *stores),
+                *(settings, database, stores.storage, stores.parts, stores.direct),
                 *(downloads, signer),
                 *(writers, receivers, verifiers),
                 mirror,
@@ -127,6 +130,15 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
     finally:
         downloads.close()
         database.close()
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where contents are, where parts of them wait, and the way past the hub if there is one."""
+
+    storage: Storage
+    parts: PartStore
+    direct: DirectTransfer | None = None
 
 
 @contextmanager
@@ -151,20 +163,22 @@ def _mirror(
 
 
 @contextmanager
-def open_stores(settings: Settings) -> Iterator[tuple[Storage, PartStore]]:
+def open_stores(settings: Settings) -> Iterator[Stores]:
     """Open all stores, which are made where they are missing, for a while."""
     if settings.storage_url is None:
         blobs, xorbs = LocalBlobStore(settings.blobs_path), LocalXorbs(settings.xorbs_path)
-        yield Storage(blobs, XorbStore(xorbs)), LocalPartStore(settings.parts_path)
+        yield Stores(Storage(blobs, XorbStore(xorbs)), LocalPartStore(settings.parts_path))
         return
     bucket, scratch = Bucket(settings), settings.scratch_path
+    signer = presigner(bucket, settings)
     try:
-        yield (
+        yield Stores(
             Storage(
                 BucketBlobStore(bucket, scratch / "blobs"),
                 XorbStore(BucketXorbs(bucket, scratch / "xorbs")),
             ),
             BucketPartStore(bucket, scratch / "parts"),
+            None if signer is None else BucketDirect(bucket, signer),
         )
     finally:
         bucket.close()

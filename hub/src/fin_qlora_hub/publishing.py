@@ -8,7 +8,7 @@ whoever publishes looks once more, inside the transaction, where no collection c
 import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -27,6 +27,10 @@ class Published:
     blobs: BlobStore
     staged: tuple[StagedBlob, ...]
     state: str
+
+    def also(self, staged: StagedBlob) -> "Published":
+        """Return the same with a content that was published in another way since."""
+        return replace(self, staged=(*self.staged, staged))
 
     def confirm(self, session: Session) -> None:
         """Publish again what may have been removed since; the session must be a writing one."""

@@ -35,9 +35,9 @@ def restore(settings: Settings, source: Path, *, snapshot: str | None = None) ->
     place = place_of(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_private(settings)
-    with lock_data_dir(settings, exclusive=True), open_stores(settings) as (storage, _):
+    with lock_data_dir(settings, exclusive=True), open_stores(settings) as stores:
         _require_empty(place)
-        restorer = _Restorer(storage, source)
+        restorer = _Restorer(stores.storage, source)
         chunked = {row["sha256"] for row in read_rows(chosen.folder, "xet_files")}
         contents = {row["sha256"]: row["size"] for row in read_rows(chosen.folder, "files")}
         for sha256, size in contents.items():

@@ -10,7 +10,14 @@ from pydantic import BaseModel, Field, StringConstraints
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from fin_qlora_hub.errors import BadRequestError, ForbiddenError, InvalidTokenError, NotFoundError
+from fin_qlora_hub.errors import (
+    BadRequestError,
+    ForbiddenError,
+    HubError,
+    InvalidTokenError,
+    NotFoundError,
+    OperationalError,
+)
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.largefiles import Expected, finish, held_sizes, join, keep, renew
@@ -29,6 +36,7 @@ from fin_qlora_hub.routes.dependencies import (
     writing,
 )
 from fin_qlora_hub.routes.receiving import receive
+from fin_qlora_hub.routes.sent import take_in_sent
 from fin_qlora_hub.xet.access import Access, Scope, require
 
 router = APIRouter()
@@ -105,19 +113,21 @@ def plan_for_dataset(
 
 
 @router.post(_VERIFY)
-def verify_for_model(
+async def verify_for_model(
     namespace: Segment, name: Segment, body: LargeFile, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
     """Say whether a large file of a model repository has arrived."""
-    return _verify(RepositoryName(Kind.MODEL, namespace, name), body, hub=hub, caller=caller)
+    return await _verify(RepositoryName(Kind.MODEL, namespace, name), body, hub=hub, caller=caller)
 
 
 @router.post("/datasets" + _VERIFY)
-def verify_for_dataset(
+async def verify_for_dataset(
     namespace: Segment, name: Segment, body: LargeFile, hub: CurrentHub, caller: CurrentCaller
 ) -> JSONResponse:
     """Say whether a large file of a data-set repository has arrived."""
-    return _verify(RepositoryName(Kind.DATASET, namespace, name), body, hub=hub, caller=caller)
+    return await _verify(
+        RepositoryName(Kind.DATASET, namespace, name), body, hub=hub, caller=caller
+    )
 
 
 def _plan(
@@ -177,8 +187,12 @@ class _Planner:
             return {"oid": file.oid, "size": file.size, "error": {"code": 422, "message": message}}
         claims = {**self._access.claims(), "oid": file.oid, "size": file.size}
         part_bytes = self._hub.settings.lfs_part_bytes
+        direct = self._hub.direct
         if in_parts and part_bytes < file.size <= part_bytes * MAX_PARTS:
             upload = self._in_parts(claims, file.size, part_bytes)
+        elif direct is not None and file.size <= direct.largest_upload:
+            href = direct.upload_url(self._access, file.oid, size=file.size)
+            upload = {"href": href, "header": {}}
         else:
             upload = {"href": self._url("upload", claims, _UPLOAD), "header": {}}
         actions = {"upload": upload, "verify": {"href": self._verify, "header": {}}}
@@ -188,16 +202,18 @@ class _Planner:
         upload = secrets.token_hex(16)
         header = {"chunk_size": str(part_bytes)}
         for number, start in enumerate(range(0, size, part_bytes), start=1):
-            part = {
-                **self._access.claims(),
-                "upload": upload,
-                "number": number,
-                "size": min(part_bytes, size - start),
-            }
-            header[f"{number:05}"] = self._url("part", part, _PART)
+            length = min(part_bytes, size - start)
+            header[f"{number:05}"] = self._part(upload, number, length)
         count = len(header) - 1
-        whole = {**claims, "upload": upload, "parts": count}
+        direct = self._hub.direct is not None
+        whole = {**claims, "upload": upload, "parts": count, "direct": direct}
         return {"href": self._url("complete", whole, _COMPLETE), "header": header}
+
+    def _part(self, upload: str, number: int, size: int) -> str:
+        if self._hub.direct is not None:
+            return self._hub.direct.part_url(upload, number, size=size)
+        part = {**self._access.claims(), "upload": upload, "number": number, "size": size}
+        return self._url("part", part, _PART)
 
     def _url(self, what: str, claims: dict[str, Any], purpose: str) -> str:
         sealed, _ = self._hub.signer.seal(purpose, claims, seconds=URL_SECONDS)
@@ -250,10 +266,13 @@ async def complete_parts(
     claims = _opened(hub, grant, purpose=_COMPLETE)
     access, expected = Access.of(claims), Expected(claims["oid"], claims["size"])
     name, count = claims["upload"], claims["parts"]
-    sent = [(part.number, part.etag.strip('"')) for part in body.parts]
-    if body.oid != expected.sha256 or sorted(sent) != [
-        (number, f"{name}-{number}") for number in range(1, count + 1)
-    ]:
+    # An object store gives receipts of its own: there it is the bytes alone that count.
+    receipts = [f"{name}-{number}" for number in range(1, count + 1)]
+    if claims.get("direct"):
+        receipts = ["" for _ in receipts]
+        body.parts = [part.model_copy(update={"etag": ""}) for part in body.parts]
+    sent = sorted((part.number, part.etag.strip('"')) for part in body.parts)
+    if body.oid != expected.sha256 or sent != list(enumerate(receipts, start=1)):
         raise BadRequestError("The parts are not all that make up this file: send it again.")
 
     def put_together() -> None:
@@ -264,9 +283,14 @@ async def complete_parts(
         try:
             join(hub.parts.joined(name, count), writer)
             keep(hub.database, hub.blobs, access, finish(writer, expected))
+        except OperationalError:
+            raise  # the client may try again with the parts that are there
+        except HubError:
+            hub.parts.forget(name, count)
+            raise
         finally:
             writer.discard()
-            hub.parts.forget(name, count)
+        hub.parts.forget(name, count)
 
     # Not a writer's thread: it reads and writes for minutes, and others wait to commit.
     async with upload_slots(request).one(access.user_id):
@@ -274,13 +298,20 @@ async def complete_parts(
     return JSONResponse({"success": True})
 
 
-def _verify(
+async def _verify(
     target: RepositoryName, body: LargeFile, *, hub: Hub, caller: Caller | None
 ) -> JSONResponse:
-    with hub.database.reading() as session:
-        repository = open_proposable(session, target, caller)
-        held = held_sizes(session, repository.id, [body.oid])
-    if held.get(body.oid) != body.size:
+    def check() -> Access:
+        with hub.database.reading() as session:
+            repository = open_proposable(session, target, caller)
+            return access_to_send(session, repository, caller)
+
+    def is_held(access: Access) -> bool:
+        return _holds(hub, access, Expected(body.oid, body.size))
+
+    access = await run_in_threadpool(check)
+    await take_in_sent(hub, access, [body.oid])
+    if not await run_in_threadpool(is_held, access):
         raise NotFoundError("The file has not arrived: send it again.")
     return JSONResponse({}, media_type=MEDIA_TYPE)
 

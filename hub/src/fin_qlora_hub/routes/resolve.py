@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from fin_qlora_hub.cards import CONFIGURATION_FILES
+from fin_qlora_hub.direct import SMALLEST_REDIRECTED
 from fin_qlora_hub.errors import EntryNotFoundError, NotFetchedError, UnhostedRepositoryError
 from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.hub import Hub
@@ -29,6 +30,7 @@ router = APIRouter()
 
 _TEXT_SUFFIXES = (".csv", ".jinja", ".json", ".jsonl", ".md", ".txt", ".yaml", ".yml")
 _METHODS = ["GET", "HEAD"]
+_OF_THE_BYTES = {"Accept-Ranges", "Content-Disposition", "Content-Length", "Content-Range"}
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,30 @@ def _download(
             )
         growing = follow(found.arrival, found.source, start=start, length=end - start)
         return StreamingResponse(growing, status_code=status, headers=headers)
+    if (location := _elsewhere(hub, found, headers, request)) is not None:
+        return location
     chunks = found.source.read(start=start, length=end - start)
     return StreamingResponse(chunks, status_code=status, headers=headers)
+
+
+def _elsewhere(
+    hub: Hub, found: _Found, headers: dict[str, str], request: Request
+) -> Response | None:
+    """Send a client on to where it gets a large content past the hub, if there is such a way."""
+    assert found.source is not None
+    # The object store has other ETags: a client that has a part must hear of a change from here.
+    if hub.direct is None or found.source.chunked is not None or "if-range" in request.headers:
+        return None
+    if found.source.size < SMALLEST_REDIRECTED:
+        return None
+    location = hub.direct.content_url(
+        found.source.sha256,
+        media_type=headers["Content-Type"],
+        disposition=headers["Content-Disposition"],
+    )
+    kept = {name: headers[name] for name in headers if name not in _OF_THE_BYTES}
+    kept |= {"Location": location, "Cache-Control": "private, no-store"}
+    return Response(status_code=302, headers=kept)
 
 
 def _find(

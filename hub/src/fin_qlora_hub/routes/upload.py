@@ -19,7 +19,7 @@ from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.ignoring import MAX_BYTES, IgnoreRules
 from fin_qlora_hub.names import check_path
-from fin_qlora_hub.proposing import open_for
+from fin_qlora_hub.proposing import access_to_send, open_for, open_proposable
 from fin_qlora_hub.protection import require_movable
 from fin_qlora_hub.quotas import require_room
 from fin_qlora_hub.references import BRANCHES, find_branch, resolve
@@ -35,10 +35,12 @@ from fin_qlora_hub.routes.dependencies import (
     web_path,
 )
 from fin_qlora_hub.routes.receiving import PIECE_BYTES, receive
+from fin_qlora_hub.routes.sent import take_in_sent
 from fin_qlora_hub.storage import Source
 from fin_qlora_hub.text import Text, shortened
 from fin_qlora_hub.trees import FileEntry, find_entries
 from fin_qlora_hub.visibility import signed_in
+from fin_qlora_hub.xet.access import Access
 
 router = APIRouter()
 
@@ -145,6 +147,9 @@ async def commit(
         async with nullcontext() if short else upload_slots(request).one(caller.user_id):
             await receive(request, _bounded(reader.feed, room), executor=hub.receivers)
         change = await run_in_threadpool(reader.finish)
+        if hub.direct is not None and change.stored:
+            access = await run_in_threadpool(_access, hub, target, caller)
+            await take_in_sent(hub, access, change.stored)
         commit_it = (
             partial(commit_as_pull_request, base=revision)
             if create_pr
@@ -170,6 +175,11 @@ async def commit(
         },
         headers=_warning(made, branch=revision),
     )
+
+
+def _access(hub: Hub, target: RepositoryName, caller: Caller | None) -> Access:
+    with hub.database.reading() as session:
+        return access_to_send(session, open_proposable(session, target, caller), caller)
 
 
 def _pull_request(made: Committed, url: str) -> dict[str, str]:

@@ -29,8 +29,9 @@ PIECE_BYTES = 2 * 1024 * 1024
 PART_BYTES = 8 * 1024 * 1024
 PARTS_AT_ONCE = 2
 MAX_PARTS = 10_000
-# More cannot be copied at once within a store.
+# More cannot be copied, or sent at once.
 MAX_COPIED_BYTES = 5 * 1024**3
+MAX_PUT_BYTES = 5 * 1024**3
 CONNECT_SECONDS = 5
 AT_ONCE = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fin_qlora_hub import disk
-from fin_qlora_hub.blobs import StagedBlob
+from fin_qlora_hub.blobs import Content, StagedBlob
+from fin_qlora_hub.errors import BusyError
 from fin_qlora_hub.stores.bucket import Bucket
 from fin_qlora_hub.stores.spooled import SpooledBlob, SpooledWriter, refusal
 
@@ -31,8 +32,11 @@ class BucketBlobStore:
         """Send each file; one that was sent before only if it has gone since."""
         waiting: dict[str, SpooledBlob] = {}
         for blob in staged:
+            if isinstance(blob, SentBlob):
+                blob.require()
+                continue
             assert isinstance(blob, SpooledBlob)
-            waiting[_name(blob.content.sha256)] = blob
+            waiting[name_of(blob.content.sha256)] = blob
         sent = [name for name, blob in waiting.items() if blob.published]
         there = self._bucket.find_all(sent)
         missing = {name: blob for name, blob in waiting.items() if name not in there}
@@ -42,15 +46,15 @@ class BucketBlobStore:
 
     def holds(self, sha256: str) -> bool:
         """Look for the object."""
-        return self._bucket.find(_name(sha256)) is not None
+        return self._bucket.find(name_of(sha256)) is not None
 
     def read(self, sha256: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Fetch the first piece now, so that a missing content fails here, and yield all."""
-        return self._bucket.read(_name(sha256), start=start, length=length)
+        return self._bucket.read(name_of(sha256), start=start, length=length)
 
     def sizes(self, sha256s: Collection[str]) -> dict[str, int]:
         """Look for the objects, many at a time."""
-        found = self._bucket.find_all([_name(sha256) for sha256 in sha256s])
+        found = self._bucket.find_all([name_of(sha256) for sha256 in sha256s])
         return {_sha256(name): one.size for name, one in found.items()}
 
     def contents(self) -> Iterator[tuple[str, float]]:
@@ -66,7 +70,7 @@ class BucketBlobStore:
         Nothing keeps an upload from arriving in between: whoever sends one notices by
         `removals` that contents were being removed, and looks again inside its transaction.
         """
-        found = self._bucket.find_all([_name(sha256) for sha256 in candidates])
+        found = self._bucket.find_all([name_of(sha256) for sha256 in candidates])
         old = {name: one.size for name, one in found.items() if one.modified < before}
         if not dry_run:
             self._bucket.remove_all(old)
@@ -74,7 +78,7 @@ class BucketBlobStore:
 
     def set_aside(self, sha256: str, *, sent_at: float) -> None:
         """Move the object to `damaged/`."""
-        found = self._bucket.find(_name(sha256))
+        found = self._bucket.find(name_of(sha256))
         if found is not None and found.modified == sent_at:
             self._bucket.move(found.name, f"damaged/{found.name}", size=found.size)
 
@@ -91,7 +95,33 @@ class BucketBlobStore:
         return disk.empty_folder(self._scratch)
 
 
-def _name(sha256: str) -> str:
+class SentBlob:
+    """A content that is in its place already and lies nowhere else."""
+
+    def __init__(self, bucket: Bucket, content: Content) -> None:
+        self._bucket = bucket
+        self._content = content
+
+    @property
+    def content(self) -> Content:
+        """The ids and size of the bytes."""
+        return self._content
+
+    def read(self) -> Iterator[bytes]:
+        """Fetch the bytes."""
+        return self._bucket.read(name_of(self._content.sha256))
+
+    def discard(self) -> None:
+        """Leave it: somebody else may have sent the same."""
+
+    def require(self) -> None:
+        """Raise BusyError if it has been removed meanwhile: the client still has it."""
+        if self._bucket.find(name_of(self._content.sha256)) is None:
+            raise BusyError("The file was removed while it was being taken in: send it again.")
+
+
+def name_of(sha256: str) -> str:
+    """Return the name of the object that holds a content."""
     return f"{_FOLDER}/{sha256[:2]}/{sha256[2:]}"
 
 

@@ -24,11 +24,11 @@ class BucketPartStore:
     def keep(self, part: disk.IncomingFile, upload: str, number: int) -> None:
         """Send a received part; one that was sent again takes its place."""
         part.close()
-        self.bucket.put(_name(upload, number), part.path)
+        self.bucket.put(name_of(upload, number), part.path)
 
     def joined(self, upload: str, count: int) -> Iterator[bytes]:
         """Look for all objects now; yield them one after another."""
-        names = [_name(upload, number) for number in range(1, count + 1)]
+        names = [name_of(upload, number) for number in range(1, count + 1)]
         found = self.bucket.find_all(names)
         for number, name in enumerate(names, start=1):
             if name not in found:
@@ -39,7 +39,7 @@ class BucketPartStore:
 
     def forget(self, upload: str, count: int) -> None:
         """Remove all parts of an upload."""
-        self.bucket.remove_all(_name(upload, number) for number in range(1, count + 1))
+        self.bucket.remove_all(name_of(upload, number) for number in range(1, count + 1))
 
     def sweep(self) -> int:
         """Remove what was being received; parts in the bucket may be another server's."""
@@ -48,8 +48,11 @@ class BucketPartStore:
     def remove_old(self) -> int:
         """Remove parts whose last one never came; servers may run meanwhile."""
         received = disk.remove_older(self._scratch, disk.PATIENCE_SECONDS)
-        return received + self.bucket.remove_older(_FOLDER, parts.PATIENCE_SECONDS)
+        for folder in (_FOLDER, "incoming"):  # of direct transfer, never verified
+            received += self.bucket.remove_older(folder, parts.PATIENCE_SECONDS)
+        return received
 
 
-def _name(upload: str, number: int) -> str:
+def name_of(upload: str, number: int) -> str:
+    """Return the name of the object that holds a part."""
     return f"{_FOLDER}/{upload}-{number}"

@@ -30,7 +30,7 @@ class BucketXorbs(XorbFiles):
     def stage(self, file: disk.IncomingFile, xorb: StoredXorb) -> None:
         """Send the file, under a key that nobody knows yet."""
         file.close()
-        self._bucket.put(name_of(xorb), file.path)
+        self._bucket.put(name_of(xorb.hash, xorb.made), file.path)
 
     def place(self, staged: StagedXorb, known: StoredXorb | None) -> StoredXorb:
         """Let the one that was sent last count, however it and those before it are packed."""
@@ -38,11 +38,11 @@ class BucketXorbs(XorbFiles):
 
     def read(self, xorb: StoredXorb, *, start: int, length: int) -> Generator[bytes, None, None]:
         """Fetch the first piece now and yield all of them."""
-        return self._bucket.read(name_of(xorb), start=start, length=length)
+        return self._bucket.read(name_of(xorb.hash, xorb.made), start=start, length=length)
 
     def sizes(self, xorbs: Collection[StoredXorb]) -> dict[str, int]:
         """Look for the objects, many at a time."""
-        names = {name_of(xorb): xorb.hash for xorb in xorbs}
+        names = {name_of(xorb.hash, xorb.made): xorb.hash for xorb in xorbs}
         found = self._bucket.find_all(names)
         return {names[name]: one.size for name, one in found.items()}
 
@@ -57,11 +57,11 @@ class BucketXorbs(XorbFiles):
     def remove(self, xorb: KeptXorb) -> None:
         """Remove the object."""
         assert xorb.made is not None
-        self._bucket.remove(_name(xorb.hash, xorb.made))
+        self._bucket.remove(name_of(xorb.hash, xorb.made))
 
     def set_aside(self, xorb: StoredXorb) -> None:
         """Move the object."""
-        name = name_of(xorb)
+        name = name_of(xorb.hash, xorb.made)
         found = self._bucket.find(name)
         if found is not None:
             self._bucket.move(name, f"damaged/{name}", size=found.size)
@@ -75,10 +75,6 @@ class BucketXorbs(XorbFiles):
         return disk.remove_older(self._scratch, disk.PATIENCE_SECONDS)
 
 
-def name_of(xorb: StoredXorb) -> str:
+def name_of(xorb: str, made: int) -> str:
     """Return the name of the object that holds a xorb."""
-    return _name(xorb.hash, xorb.made)
-
-
-def _name(xorb: str, made: int) -> str:
     return f"{_FOLDER}/{xorb[:2]}/{xorb[2:]}-{made}"

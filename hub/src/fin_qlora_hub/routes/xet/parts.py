@@ -18,7 +18,12 @@ _DATA = "xorb-data"
 
 
 def data_url(hub: Hub, url: str, xorb: str, run: Run) -> str:
-    """Return an address under `url` that is good for a run of chunks, for a while."""
+    """Return an address that is good for a run of chunks, for a while.
+
+    It lies under `url`, or in the object store where clients fetch from there.
+    """
+    if hub.direct is not None:
+        return hub.direct.xorb_url(xorb, run.made, start=run.byte_start, end=run.byte_end)
     claims = {"xorb": xorb, "start": run.byte_start, "end": run.byte_end, "made": run.made}
     sealed, _ = hub.signer.seal(_DATA, claims, seconds=URL_SECONDS)
     return f"{url}/xorb-data/{xorb}?part={sealed}"
