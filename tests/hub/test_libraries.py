@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fin_qlora_hub.identity import add_organization
+
 LOAD = """
 import json, sys
 import torch
@@ -105,6 +107,59 @@ def test_a_base_in_the_local_cache_need_not_be_hosted(
     loaded = run_python("-c", LOAD, base_id, adapter_id, "main", env=environment)
     assert loaded.returncode == 0, loaded.stderr
     assert json.loads(loaded.stdout) == trained.logits
+
+
+LOAD_AS_RECORDED = """
+import json, sys
+import torch
+from peft import PeftConfig, PeftModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+recorded = PeftConfig.from_pretrained(sys.argv[1])
+base, revision = recorded.base_model_name_or_path, recorded.revision
+assert AutoConfig.from_pretrained(base, revision=revision).vocab_size == 64
+assert AutoTokenizer.from_pretrained(base, revision=revision)("a")["input_ids"] == [1]
+model = AutoModelForCausalLM.from_pretrained(base, revision=revision)
+model = PeftModel.from_pretrained(model, sys.argv[1])
+with torch.no_grad():
+    logits = model.eval()(torch.arange(12)[None]).logits
+print(json.dumps(logits.double().flatten().tolist()))
+"""
+
+
+def test_a_mirrored_base_at_the_revision_that_an_adapter_records(
+    running, start_hub, trained, tmp_path, run_python
+) -> None:
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    with running.hub.database.writing() as session:
+        add_organization(session, "lab", owner="alice")
+    there, base_id = running.api(), "lab/tiny"
+    there.create_repo(base_id)
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(tmp_path / "tokenizer")
+    there.upload_folder(folder_path=tmp_path / "tokenizer", repo_id=base_id)
+    revision = there.upload_folder(folder_path=trained.base, repo_id=base_id).oid
+    # the base moves on, to what would fit no adapter
+    there.upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id=base_id)
+    with start_hub(
+        tmp_path / "here",
+        mirror_upstream=running.url,
+        mirror_token=running.tokens["alice-read"],
+        mirror_allow="lab/*",
+        mirror_readers="everyone",
+        outgoing_networks="127.0.0.0/8",
+    ) as here:
+        trained.save_adapter(tmp_path / "adapter", base_id)
+        config = tmp_path / "adapter" / "adapter_config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "revision": revision}))
+        here.api().create_repo("alice/adapter")
+        here.api().upload_folder(folder_path=tmp_path / "adapter", repo_id="alice/adapter")
+        environment = here.environment(tmp_path)
+        loaded = run_python("-c", LOAD_AS_RECORDED, "alice/adapter", env=environment)
+        assert loaded.returncode == 0, loaded.stderr
+        assert json.loads(loaded.stdout) == trained.logits
+        assert here.api().model_info(base_id, revision=revision).sha == revision
 
 
 def test_hf_command_line(hf, running, new_name, tmp_path) -> None:

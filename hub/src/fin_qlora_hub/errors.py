@@ -24,7 +24,8 @@
         ├── StorageFullError
         ├── BusyError
         │   ├── UnreachableError       the database, or the object store, does not answer
-        │   └── NotFetchedError        a file of a mirrored repository is not here yet
+        │   ├── NotFetchedError        a file of a mirrored repository is not here yet
+        │   └── NotDescribedError      a repository is about to be mirrored
         ├── UpstreamError              the hub that is mirrored does not answer as it should
         ├── NotInitialisedError
         ├── UnusableDataError
@@ -150,6 +151,8 @@ class StorageFullError(OperationalError):
 class BusyError(OperationalError):
     """Another writer held the metadata for too long; the same request may succeed later."""
 
+    seconds = 1  # before the next try
+
 
 class UnreachableError(BusyError):
     """The database or the object store does not answer: it is gone, or being started again."""
@@ -163,6 +166,12 @@ class UnreachableError(BusyError):
 
 class NotFetchedError(BusyError):
     """A file of a mirrored repository that nobody has asked for before."""
+
+
+class NotDescribedError(BusyError):
+    """A repository of another hub that is being looked up: whoever comes again will find it."""
+
+    seconds = 3
 
 
 class UpstreamError(OperationalError):

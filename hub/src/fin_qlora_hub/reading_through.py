@@ -6,6 +6,7 @@ large files come when somebody downloads them: all who wait for one read the sam
 """
 
 import logging
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -42,8 +43,10 @@ MAX_WAITING = 64
 MAX_LOOKS = 10_000
 # How long a refusal counts: one that would be the same again, and one of the moment.
 LASTING_SECONDS = 60.0
-PASSING_SECONDS = 10.0
+PASSING_SECONDS = 30.0
+NEVER_SECONDS = 24 * 60 * 60.0
 _PAUSE_SECONDS = 0.3
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _logger = logging.getLogger("fin_qlora_hub")
 
 
@@ -197,6 +200,8 @@ class ReadThrough:
         mirror = find_mirror(session, name)
         if mirror is None or not _readable(session, mirror, revision):
             return None
+        if _COMMIT.fullmatch(revision):
+            return NEVER_SECONDS
         if mirror.whole:
             return self._settings.mirror_fresh_seconds  # an administrator says when it moves
         moment = checked_at(session, mirror, revision)

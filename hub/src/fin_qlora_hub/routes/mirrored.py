@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from fastapi import Depends, Request
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
-from fin_qlora_hub.errors import NotMirroredError, UpstreamError
+from fin_qlora_hub.errors import NotDescribedError, NotMirroredError, UpstreamError
 from fin_qlora_hub.reading_through import Arrival, Look, ReadThrough
 from fin_qlora_hub.references import DEFAULT_BRANCH
 from fin_qlora_hub.routes.dependencies import KINDS, CurrentCaller, CurrentHub
@@ -55,11 +55,14 @@ def _kind(request: Request) -> Kind:
 async def _wait(
     mirror: ReadThrough, name: RepositoryName, revision: str, look: Look, request: Request
 ) -> None:
-    seconds = DOWNLOAD_SECONDS if "path" in request.path_params else API_SECONDS
+    download = "path" in request.path_params
+    seconds = DOWNLOAD_SECONDS if download else API_SECONDS
     if not look.done.done() and request.method != "HEAD":
         await asyncio.wait([asyncio.wrap_future(look.done)], timeout=seconds)
     if not look.done.done():
-        raise NotMirroredError(
+        # Clients try a download again by themselves, but nothing else.
+        refusal = NotDescribedError if download else NotMirroredError
+        raise refusal(
             f"{name} is being fetched from another hub: ask again in a minute, or have it in your "
             "local cache."
         )

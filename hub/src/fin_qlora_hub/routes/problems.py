@@ -68,7 +68,7 @@ def refusal(error: errors.HubError, *, body: dict[str, object] | None = None) ->
     if isinstance(error, errors.EntryNotFoundError) and error.commit:
         headers["X-Repo-Commit"] = error.commit  # lets the client remember that nothing is there
     if isinstance(error, errors.BusyError):
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = str(error.seconds)
     for kind, status, code in _PROBLEMS:
         if isinstance(error, kind):
             return problem(status, code, str(error), headers=headers, body=body)
