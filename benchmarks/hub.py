@@ -18,7 +18,7 @@ takes about ten minutes on two cores that have nothing else to do.
 - requests: 1,000 repositories with 10 commits each, 200 requests a second; the limit for the 99th
   percentile is 25 ms.
 - scale: the server's work for the same requests with 1,000, 10,000 and 100,000 repositories, for
-  one who sees all of them and one who sees ten; with 1,000 and 10,000 files; with 100 and 1,000
+  one who sees all of them and one who sees ten; with 2,000 and 20,000 files; with 100 and 1,000
   commits. It should stay what it is.
 - start: from starting the process to its first answer; the limit is 2 s.
 """

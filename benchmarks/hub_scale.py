@@ -17,7 +17,7 @@ from hub_requests import fill, filling
 from report import Row
 
 SCALES = (1_000, 10_000, 100_000)
-FILES = (1_000, 10_000)
+FILES = (2_000, 20_000)
 COMMITS = (100, 1_000)
 PAGE_OF_FILES = 1_000
 SEEN_BY_FEW = 10

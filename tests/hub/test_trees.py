@@ -1,5 +1,7 @@
 """Looking at one file of many asks for that file alone, and nothing is stored twice."""
 
+from datetime import UTC, datetime
+
 import pytest
 from huggingface_hub import CommitOperationAdd
 from hypothesis import HealthCheck, given, settings
@@ -10,9 +12,10 @@ from fin_qlora_hub import browsing
 from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.browsing import list_below
 from fin_qlora_hub.history import last_changes
+from fin_qlora_hub.identity import find_user
 from fin_qlora_hub.references import resolve
-from fin_qlora_hub.repositories import Kind, RepositoryName, _find
-from fin_qlora_hub.tables import TreeEntry
+from fin_qlora_hub.repositories import Kind, RepositoryName, _find, add_empty
+from fin_qlora_hub.tables import Commit, TreeEntry
 from fin_qlora_hub.trees import FolderEntry, build_tree, file_entry, find_entries, store_tree, walk
 
 FILE = file_entry("f", Content("a" * 64, "b" * 40, 1))
@@ -21,10 +24,10 @@ FILE = file_entry("f", Content("a" * 64, "b" * 40, 1))
 @pytest.fixture
 def rows_read(running, monkeypatch):
     """Count the entries of folders that the hub turns from rows into objects."""
-    from fin_qlora_hub import browsing, trees
+    from fin_qlora_hub import browsing, history, trees
 
     rows = []
-    real = trees.entry_of
+    real, read = trees.entry_of, history._Wanted._read
 
     def counted(row):
         rows.append(row.name)
@@ -32,6 +35,12 @@ def rows_read(running, monkeypatch):
 
     for module in (trees, browsing):
         monkeypatch.setattr(module, "entry_of", counted)
+
+    def noted(self, prefix, oids, node):
+        read(self, prefix, oids, node)
+        rows.extend(name for oid in oids for name in self._known[prefix, oid])
+
+    monkeypatch.setattr(history._Wanted, "_read", noted)
     return rows
 
 
@@ -187,3 +196,66 @@ def test_a_page_of_a_large_folder_reads_no_other(running, api, new_name, rows_re
         assert "next" in answer.links
         assert len(rows_read) <= 1001 + browsing._ROWS_AT_ONCE
         assert len({item.path for item in api.list_repo_tree(name)}) == 2501
+
+
+STATES = st.lists(
+    st.dictionaries(
+        st.sampled_from(["a", "b", "d/a", "d/e/a", "d/e/b", "f/a"]), st.integers(0, 2), max_size=6
+    ),
+    min_size=1,
+    max_size=9,
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(STATES)
+def test_the_last_change_is_the_newest_at_which_two_states_differ(running, new_name, states):
+    """The same as comparing every commit with the one before it."""
+    from fin_qlora_hub import history
+
+    wanted = ["a", "b", "d", "d/a", "d/e", "d/e/a", "d/e/b", "f", "f/a", "g"]
+    shown: list[dict[str, object]] = [{}]
+    for state in states:
+        above = {p[:end]: None for p in state for end in range(len(p)) if p[end] == "/"}
+        inside = {f: sorted(i for i in state.items() if i[0].startswith(f"{f}/")) for f in above}
+        shown.append({**state, **inside})
+    with pytest.MonkeyPatch.context() as small, running.hub.database.writing() as session:
+        small.setattr(history, "_FIRST_BLOCK", 2)
+        small.setattr(history, "_LARGEST_BLOCK", 3)
+        small.setattr(history, "_ROWS_AT_ONCE", 20)
+        alice = find_user(session, "alice")
+        name = RepositoryName(Kind.MODEL, "alice", new_name()[6:])
+        repository = add_empty(session, name, alice, private=True)
+        oids: list[str] = []
+        for number, state in enumerate(states):
+            files = {p: file_entry(p, Content(f"{v:064}", f"{v:040}", 1)) for p, v in state.items()}
+            tree = build_tree(files)
+            store_tree(session, repository.id, tree)
+            oids.append(f"{number:040}")
+            session.add(
+                Commit(
+                    repository_id=repository.id,
+                    oid=oids[-1],
+                    tree_oid=tree.root,
+                    parent_oid=oids[-2] if number else None,
+                    author="alice",
+                    title="",
+                    message="",
+                    request_digest="",
+                    created_at=datetime.now(UTC),
+                )
+            )
+        session.flush()
+        head = session.get_one(Commit, (repository.id, oids[-1]))
+        assert [commit.oid for commit in history.history(session, repository, head)] == oids[::-1]
+        found = last_changes(session, repository, head, wanted)
+        expected = {
+            path: oids[number]
+            for path in wanted
+            for number in range(len(states))
+            if shown[number].get(path) != shown[number + 1].get(path)
+        }
+        assert {path: commit.oid for path, commit in found.items()} == expected
+        session.rollback()
