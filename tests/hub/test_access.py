@@ -126,7 +126,12 @@ def test_a_base_model_from_elsewhere_sends_clients_to_their_cache(running, tmp_p
     # that some of a namespace was published here takes the cache of the rest from nobody
     with pytest.raises(GatedRepoError, match="not on this hub"):
         running.api("carol").hf_hub_download("desk/missing", "config.json", cache_dir=tmp_path)
+    assert not running.api().file_exists("absent/base", "config.json")
+    assert not running.api().file_exists("gpt2", "config.json")
     with running.http() as http:
+        older = {"User-Agent": "unknown/None; hf_hub/1.8.0; python/3.11"}
+        answer = http.head("/gpt2/resolve/main/config.json", headers=older)
+        assert (answer.status_code, answer.headers["x-error-code"]) == (403, "GatedRepo")
         answer = http.get("/api/models/absent/base/tree/main/additional_chat_templates")
         assert answer.headers["x-error-code"] == "EntryNotFound"
     with running.http("anonymous") as http:

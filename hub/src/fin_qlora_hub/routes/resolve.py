@@ -1,5 +1,6 @@
 """Downloads."""
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -31,6 +32,9 @@ router = APIRouter()
 _TEXT_SUFFIXES = (".csv", ".jinja", ".json", ".jsonl", ".md", ".txt", ".yaml", ".yml")
 _METHODS = ["GET", "HEAD"]
 _OF_THE_BYTES = {"Accept-Ranges", "Content-Disposition", "Content-Length", "Content-Range"}
+_DOWNLOADS = "x-hf-download-counter"
+_CLIENT = re.compile(r"hf_hub/([0-9]{1,4})\.")
+_SAYS_WHEN_IT_DOWNLOADS = 2
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,19 @@ def download_from_model(
             target, revision, path, request=request, hub=hub, caller=caller, public_url=public_url
         )
     except UnhostedRepositoryError:
+        if _only_asks(request):
+            raise
         return gated()
+
+
+def _only_asks(request: Request) -> bool:
+    """Say whether a client asks if a file exists, and would not look for it in its cache.
+
+    Older clients do not say which requests belong to a download.
+    """
+    version = _CLIENT.search(request.headers.get("user-agent", ""))
+    says = version is not None and int(version[1]) >= _SAYS_WHEN_IT_DOWNLOADS
+    return request.method == "HEAD" and says and _DOWNLOADS not in request.headers
 
 
 def _download(
@@ -127,7 +143,7 @@ def _download(
     if found.source is None:
         return Response(status_code=status, headers=headers)
     counted = target.kind is Kind.DATASET or path in CONFIGURATION_FILES
-    if counted and "x-hf-download-counter" in request.headers:
+    if counted and _DOWNLOADS in request.headers:
         hub.downloads.count(found.repository_id)
     if found.arrival is not None:
         if end < size and not found.arrival.verified:
