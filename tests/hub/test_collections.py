@@ -152,3 +152,33 @@ def test_only_what_this_hub_has_is_held(api, running) -> None:
         assert http.patch(path, json={"theme": "grey"}).status_code == 400
         assert http.patch(path, json={"position": -1}).status_code == 400
     api.delete_collection(slug)
+
+
+def test_a_collection_in_a_collection(api, running, models) -> None:
+    outer, inner, hidden = (
+        api.create_collection(title, namespace="desk", private=title == "hidden").slug
+        for title in ("outer", "inner", "hidden")
+    )
+    for slug in (inner, hidden):
+        api.add_collection_item(outer, slug, "collection", note="look there")
+    api.add_collection_item(outer, models[0], "model")
+    held = api.get_collection(outer).items
+    assert [(i.item_id, i.item_type) for i in held] == [
+        (inner, "collection"),
+        (hidden, "collection"),
+        (models[0], "model"),
+    ]
+    assert held[0].note == "look there"
+    assert [i.item_id for i in running.api("carol").get_collection(outer).items] == [inner]
+    with pytest.raises(HfHubHTTPError, match="already"):
+        api.add_collection_item(outer, inner, "collection")
+    with pytest.raises(HfHubHTTPError, match="cannot hold itself"):
+        api.add_collection_item(outer, outer, "collection")
+    mine = running.api("carol").create_collection("of carol").slug
+    with pytest.raises(HfHubHTTPError, match="no such collection"):
+        running.api("carol").add_collection_item(mine, hidden, "collection")
+    api.delete_collection(inner)
+    assert [i.item_id for i in api.get_collection(outer).items] == [hidden, models[0]]
+    for slug in (outer, hidden):
+        api.delete_collection(slug)
+    running.api("carol").delete_collection(mine)

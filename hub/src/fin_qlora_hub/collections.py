@@ -1,4 +1,4 @@
-"""Collections: shelves of repositories that a namespace recommends, in its own order."""
+"""Collections: shelves of repositories and other collections, which a namespace recommends."""
 
 import re
 import unicodedata
@@ -27,7 +27,7 @@ from fin_qlora_hub.tables import (
     Repository,
 )
 from fin_qlora_hub.text import quoted
-from fin_qlora_hub.visibility import Kind, RepositoryName, see, signed_in
+from fin_qlora_hub.visibility import RepositoryName, see, signed_in
 
 MAX_TITLE = 60
 MAX_DESCRIPTION = 150
@@ -35,6 +35,8 @@ MAX_NOTE = 500
 MAX_ITEMS = 1000
 THEMES = ("orange", "blue", "green", "purple", "pink", "indigo")
 _ID_LENGTH = 24
+# Owner and name, as they stand in addresses.
+Slug = tuple[str, str]
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 
 
@@ -104,7 +106,7 @@ def create_collection(
     return made
 
 
-def open_collection(session: Session, slug: tuple[str, str], caller: Caller | None) -> Collection:
+def open_collection(session: Session, slug: Slug, caller: Caller | None) -> Collection:
     """Return a collection that the caller may see, or behave as if there were none."""
     owner, name = slug
     found = None
@@ -122,7 +124,7 @@ def open_collection(session: Session, slug: tuple[str, str], caller: Caller | No
     return found
 
 
-def open_own(session: Session, slug: tuple[str, str], caller: Caller | None) -> Collection:
+def open_own(session: Session, slug: Slug, caller: Caller | None) -> Collection:
     """Return a collection that the caller may change."""
     caller = signed_in(caller)
     found = open_collection(session, slug, caller)
@@ -171,11 +173,12 @@ def list_collections(
 
 def visible_items(
     session: Session, collection: Collection, caller: Caller | None
-) -> Iterator[tuple[CollectionItem, Repository]]:
+) -> Iterator[tuple[CollectionItem, Repository | Collection]]:
     """Yield the items that the caller may see, in order."""
     query = (
-        select(CollectionItem, Repository)
-        .join(Repository, Repository.id == CollectionItem.repository_id)
+        select(CollectionItem, Repository, Collection)
+        .outerjoin(Repository, Repository.id == CollectionItem.repository_id)
+        .outerjoin(Collection, Collection.id == CollectionItem.held_id)
         .where(CollectionItem.collection_id == collection.id)
         .order_by(CollectionItem.position, CollectionItem.id)
     )
@@ -183,9 +186,10 @@ def visible_items(
     if caller is not None:
         organizations = select(Membership.organization_id).filter_by(user_id=caller.user_id)
         mine = {caller.user_id, *session.scalars(organizations)}
-    for item, repository in session.execute(query):
-        if not repository.private or repository.namespace_id in mine:
-            yield item, repository
+    for item, repository, held in session.execute(query):
+        found = repository if item.held_id is None else held
+        if not found.private or found.namespace_id in mine:
+            yield item, found
 
 
 def change_collection(session: Session, collection: Collection, change: Change) -> None:
@@ -223,29 +227,37 @@ def remove_collection(session: Session, collection: Collection) -> None:
 def add_item(
     session: Session,
     collection: Collection,
-    wanted: RepositoryName,
+    wanted: RepositoryName | Slug,
     *,
     note: str,
     caller: Caller | None,
 ) -> None:
-    """Put a repository that the caller may see at the end."""
-    repository = see(session, wanted, caller)
+    """Put a repository or another collection, which the caller may see, at the end."""
+    repository_id = held_id = None
+    if isinstance(wanted, RepositoryName):
+        repository_id = see(session, wanted, caller).id
+    else:
+        held_id = open_collection(session, wanted, caller).id
+        if held_id == collection.id:
+            raise BadRequestError("A collection cannot hold itself.")
     items = _items(session, collection)
-    if any(item.repository_id == repository.id for item in items):
-        raise AlreadyExistsError(f"{wanted} is in this collection already.")
+    if any((item.repository_id, item.held_id) == (repository_id, held_id) for item in items):
+        raise AlreadyExistsError("This is in the collection already.")
     if len(items) >= MAX_ITEMS:
         raise BadRequestError(f"A collection holds at most {MAX_ITEMS} items.")
     session.add(
         CollectionItem(
             collection_id=collection.id,
-            repository_id=repository.id,
+            repository_id=repository_id,
+            held_id=held_id,
             position=items[-1].position + 1 if items else 0,
             note=_checked(note, what="note", limit=MAX_NOTE, empty=True),
         )
     )
     _changed(session, collection)
-    what = {"collection": slug_of(collection), "item": str(wanted)}
-    record(session, Act.COLLECTION_ITEM_ADDED, **what, item_id=repository.id)
+    name = str(wanted) if isinstance(wanted, RepositoryName) else "/".join(wanted)
+    what = {"collection": slug_of(collection), "item": name}
+    record(session, Act.COLLECTION_ITEM_ADDED, **what, item_id=repository_id or held_id)
 
 
 def change_item(
@@ -278,13 +290,6 @@ def remove_item(session: Session, collection: Collection, number: str) -> None:
     _changed(session, collection)
     what = {"collection": slug_of(collection), "item_id": item.repository_id}
     record(session, Act.COLLECTION_ITEM_REMOVED, **what)
-
-
-def kind_of(text: str) -> Kind:
-    """Return the kind of an item; raises BadRequestError for what this hub has none of."""
-    if text not in list(Kind):
-        raise BadRequestError(f"Collections of this hub hold models and datasets, no {text}.")
-    return Kind(text)
 
 
 def _items(session: Session, collection: Collection) -> list[CollectionItem]:

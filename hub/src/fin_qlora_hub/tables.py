@@ -561,18 +561,22 @@ class Collection(Base):
 
 
 class CollectionItem(Base):
-    """A repository in a collection, and what is said of it there."""
+    """A repository in a collection, or another collection, and what is said of it there."""
 
     __tablename__ = "collection_items"
     __table_args__ = (
         UniqueConstraint("collection_id", "repository_id"),
+        UniqueConstraint("collection_id", "held_id"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
-    repository_id: Mapped[int] = mapped_column(
+    repository_id: Mapped[int | None] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), index=True
+    )
+    held_id: Mapped[int | None] = mapped_column(
+        ForeignKey("collections.id", ondelete="CASCADE"), index=True
     )
     position: Mapped[int]
     note: Mapped[str] = mapped_column(String(500))

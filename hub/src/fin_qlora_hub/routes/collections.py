@@ -9,11 +9,11 @@ from starlette.responses import Response
 from fin_qlora_hub.collections import (
     Change,
     CollectionExistsError,
+    Slug,
     add_item,
     change_collection,
     change_item,
     create_collection,
-    kind_of,
     list_collections,
     open_collection,
     open_own,
@@ -38,7 +38,7 @@ from fin_qlora_hub.routes.dependencies import (
 )
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.routes.problems import refusal
-from fin_qlora_hub.tables import Collection
+from fin_qlora_hub.tables import Collection, Repository
 from fin_qlora_hub.text import Text, quoted
 
 router = APIRouter()
@@ -47,6 +47,7 @@ MAX_PAGE = 100
 ITEMS_IN_LISTS = 4
 _ALL = "/api/collections"
 _ONE = _ALL + "/{namespace}/{slug}"
+_COLLECTION = "collection"
 _Position = Annotated[int, Field(ge=0, lt=10_000)]
 _NOTHING: list[str] = []
 
@@ -179,11 +180,15 @@ def remove(namespace: Segment, slug: Segment, hub: CurrentHub, caller: CurrentCa
 def put_in(
     namespace: Segment, slug: Segment, body: NewItem, hub: CurrentHub, caller: CurrentCaller
 ) -> Json:
-    """Put a repository into a collection."""
-    kind = kind_of(body.item.type)
+    """Put a repository, or another collection, into a collection."""
+    wanted: RepositoryName | Slug
+    if body.item.type == _COLLECTION:
+        owner, _, name = body.item.id.partition("/")
+        wanted = (owner, name)
+    else:
+        wanted = _named(f"{body.item.type}s", body.item.id)
     with hub.database.writing() as session:
         collection = open_own(session, (namespace, slug), caller)
-        wanted = _named(f"{kind}s", body.item.id)
         add_item(session, collection, wanted, note=body.note, caller=caller)
     return _answer(hub, (namespace, slug), caller)
 
@@ -220,13 +225,13 @@ def _named(kinds: str, name: str) -> RepositoryName:
     namespace, slash, rest = name.partition("/")
     if kinds not in KINDS or not slash:
         raise BadRequestError(
-            f"{quoted(f'{kinds}/{name}')} is no item: use 'models/NAMESPACE/NAME' or "
-            "'datasets/NAMESPACE/NAME'."
+            f"{quoted(f'{kinds}/{name}')} is no item: collections of this hub hold models, "
+            "datasets and collections ('models/NAMESPACE/NAME')."
         )
     return RepositoryName(KINDS[kinds], namespace, rest)
 
 
-def _answer(hub: Hub, slug: tuple[str, str], caller: Caller | None) -> Json:
+def _answer(hub: Hub, slug: Slug, caller: Caller | None) -> Json:
     with hub.database.reading() as session:
         return Json(_shown(session, open_collection(session, slug, caller), caller))
 
@@ -239,17 +244,10 @@ def _shown(
         {
             "_id": f"{item.id:024x}",
             "position": place,
-            "type": repository.kind,
-            "id": full_name(repository),
-            "author": repository.namespace.name,
             "note": {"text": item.note} if item.note else None,
-            "private": repository.private,
-            "gated": repository.gated or False,
-            "downloads": repository.downloads,
-            "likes": 0,
-            "lastModified": payloads.moment(repository.updated_at),
+            **(_held(found) if isinstance(found, Collection) else _repository(found)),
         }
-        for place, (item, repository) in enumerate(visible_items(session, collection, caller))
+        for place, (item, found) in enumerate(visible_items(session, collection, caller))
     ]
     owner = collection.namespace
     shown = {
@@ -265,3 +263,28 @@ def _shown(
         "upvotes": 0,
     }
     return shown if short else {**shown, "position": collection.position}
+
+
+def _repository(found: Repository) -> dict[str, Any]:
+    return {
+        "type": found.kind,
+        "id": full_name(found),
+        "author": found.namespace.name,
+        "private": found.private,
+        "gated": found.gated or False,
+        "downloads": found.downloads,
+        "likes": 0,
+        "lastModified": payloads.moment(found.updated_at),
+    }
+
+
+def _held(found: Collection) -> dict[str, Any]:
+    return {
+        "type": _COLLECTION,
+        "id": f"{found.id:024x}",
+        "slug": slug_of(found),
+        "title": found.title,
+        "owner": {"name": found.namespace.name, "type": found.namespace.kind},
+        "theme": found.theme,
+        "lastUpdated": payloads.moment(found.updated_at),
+    }
