@@ -98,7 +98,7 @@ def test_addresses_cannot_be_forged(http, stranger, repository, monkeypatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("caller", "status"), [("anonymous", 401), ("carol", 404), ("bob", 403), ("alice-read", 403)]
+    ("caller", "status"), [("anonymous", 401), ("carol", 404), ("alice-read", 403)]
 )
 def test_who_may_not(running, shared, caller, status) -> None:
     with running.http(caller) as http:
