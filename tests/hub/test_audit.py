@@ -9,12 +9,14 @@ import pytest
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 from sqlalchemy import text
+from waiting import wait_until
 
-from fin_qlora_hub import audit
+from fin_qlora_hub import audit, recording
 from fin_qlora_hub.acts import Act
-from fin_qlora_hub.audit import Head, Search, find, read_head, record, verify
+from fin_qlora_hub.audit import Head, Place, Search, find, read_head, record, verify
 from fin_qlora_hub.backup import back_up
-from fin_qlora_hub.database import writing_engine
+from fin_qlora_hub.database import Database, writing_engine
+from fin_qlora_hub.errors import BusyError
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.restoring import restore
 from fin_qlora_hub.settings import Settings
@@ -384,3 +386,97 @@ def test_an_administrator_s_commands(start_hub, command, tmp_path) -> None:
         ]
         assert findings(hub) == []
     shutil.rmtree(tmp_path / "backup")
+
+
+def test_reads_are_on_record(running, repository, since, xet, maker, tmp_path) -> None:
+    api = running.api()
+    files = [CommitOperationAdd(name, b"bytes") for name in ("a.txt", "b.txt")]
+    commit = api.create_commit(repository, files, commit_message="m").oid
+    weights = b"weights" * 1000
+    with xet(repository) as store:
+        xorb, body = maker.xorb(weights)
+        store.post(f"v1/xorbs/default/{xorb}", content=body).raise_for_status()
+        store.post("v1/shards", content=maker.shard(maker.file(weights))).raise_for_status()
+    running.hub.recorder.flush()
+    before = len(since(act=Act.CONTENTS_READ))
+    with running.http() as http:
+        for name in ("a.txt", "b.txt", "a.txt"):
+            assert http.get(f"/{repository}/resolve/{commit}/{name}").content == b"bytes"
+        assert http.head(f"/{repository}/resolve/main/a.txt").status_code == 200
+        assert http.get(f"/{repository}/resolve/main/none").status_code == 404
+        assert http.get(f"/api/models/{repository}").status_code == 200
+        assert http.get(f"/api/models/{repository}/tree/main").status_code == 200
+    xet_hash = maker.file_hash(weights)
+    with xet(repository, scope="read") as store:
+        store.get(f"v1/reconstructions/{xet_hash}").raise_for_status()
+    running.hub.recorder.flush()
+    by_file, by_token, by_chunks = since(act=Act.CONTENTS_READ)[before:]
+    assert by_file["details"] == {
+        "way": "file",
+        "files": ["a.txt", "b.txt"],
+        "requests": 3,
+        "commit": commit,
+    }
+    assert {one["repository"] for one in (by_file, by_token, by_chunks)} == {repository}
+    assert {one["actor"] for one in (by_file, by_token, by_chunks)} == {"alice"}
+    assert (by_file["token"], by_file["address"]) == ("test", "127.0.0.1")
+    assert by_token["details"] == {"way": "token", "revisions": ["main"], "requests": 1}
+    assert by_chunks["details"] == {"way": "chunks", "xet_hashes": [xet_hash], "requests": 1}
+    assert findings(running.hub) == []
+
+
+def test_reads_of_one_request_are_found_without_a_flush(running, repository, since) -> None:
+    with running.http() as http:
+        assert http.get(f"/{repository}/resolve/main/.gitattributes").status_code == 200
+    assert wait_until(lambda: since(act=Act.CONTENTS_READ, repository=repository))
+
+
+def test_reads_need_not_be_on_record(start_hub, tmp_path) -> None:
+    with start_hub(tmp_path / "data", audit_reads=False) as hub:
+        hub.api().create_repo("alice/a")
+        with hub.http() as http:
+            assert http.get("/alice/a/resolve/main/.gitattributes").status_code == 200
+        hub.hub.recorder.flush()
+        assert records(hub.hub, act=Act.CONTENTS_READ) == []
+
+
+def test_what_was_refused_is_on_record(running, repository, shared, since) -> None:
+    with running.http("bob") as http:
+        for _ in range(2):
+            assert http.delete(f"/api/models/{shared}/branch/x?secret=1").status_code == 403
+        assert http.delete(f"/api/models/{repository}/branch/x").status_code == 404
+    with running.http("anonymous") as http:
+        assert http.post("/api/repos/create", json={"name": "x"}).status_code == 401
+    running.api().update_repo_settings(repository, visibility="public", gated="manual")
+    with running.http("carol") as http:
+        assert http.get(f"/{repository}/resolve/main/.gitattributes").status_code == 403
+    running.hub.recorder.flush()
+    found = since(act=Act.REQUEST_REFUSED)
+    assert {(one["actor"], *one["details"]["paths"]) for one in found} == {
+        ("bob", f"/api/models/{shared}/branch/x"),
+        ("bob", f"/api/models/{repository}/branch/x"),
+        (None, "/api/repos/create"),
+        ("carol", f"/{repository}/resolve/main/.gitattributes"),
+    }
+    assert {one["details"]["requests"] for one in found} == {1, 2}
+
+
+def test_a_database_that_is_away_costs_no_read(own, monkeypatch) -> None:
+    def note(count: int) -> None:
+        for number in range(count):
+            own.recorder.read(Place(1, "alice/a"), f"file {number}", way="file", commit="c")
+
+    monkeypatch.setattr(recording, "MAX_WAITING", 300)
+    start = end(own).sequence
+    with monkeypatch.context() as away:
+        away.setattr(Database, "writing", lambda _self: (_ for _ in ()).throw(BusyError("away")))
+        note(250)
+        own.recorder.flush()
+        note(100)
+        own.recorder.flush()
+    own.recorder.flush()
+    found = records(own, after=start)
+    assert sum(one["details"].get("requests", 0) for one in found) == 300
+    assert [one["details"]["lost"] for one in found if "lost" in one["details"]] == [50]
+    assert all(len(one["details"].get("files", [])) <= recording.MAX_FILES for one in found)
+    assert findings(own) == []

@@ -99,8 +99,13 @@ def record_all(session: Session, entries: list[Entry]) -> None:
 
 def place_of(repository: Repository) -> Place:
     """Return how records name a repository."""
-    prefix = "" if repository.kind == "model" else f"{repository.kind}s/"
-    return Place(repository.id, f"{prefix}{repository.namespace.name}/{repository.name}")
+    name = f"{repository.namespace.name}/{repository.name}"
+    return named_place(repository.id, repository.kind, name)
+
+
+def named_place(number: int, kind: str, name: str) -> Place:
+    """Return how records name a repository of this number, kind and full name."""
+    return Place(number, name if kind == "model" else f"{kind}s/{name}")
 
 
 def read_head(session: Session) -> Head:

@@ -16,6 +16,7 @@ from fin_qlora_hub.errors import UnusableDataError
 from fin_qlora_hub.mirrors import reserve
 from fin_qlora_hub.parts import PartStore
 from fin_qlora_hub.reading_through import ReadThrough
+from fin_qlora_hub.recording import Recorder
 from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.storage import Storage
@@ -52,6 +53,7 @@ class Hub:
     parts: PartStore
     direct: DirectTransfer | None
     downloads: DownloadCounter
+    recorder: Recorder
     signer: Signer
     writers: ThreadPoolExecutor
     receivers: ThreadPoolExecutor
@@ -111,6 +113,7 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
     database.default_quota = settings.quota_bytes
     require_newest_form(place)
     downloads = DownloadCounter(database)
+    recorder = Recorder(database, reads=settings.audit_reads)
     try:
         with database.reading() as session:
             signer = Signer(signing_key(session))
@@ -123,12 +126,13 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
         ):
             yield Hub(
                 *(settings, database, stores.storage, stores.parts, stores.direct),
-                *(downloads, signer),
+                *(downloads, recorder, signer),
                 *(writers, receivers, verifiers),
                 mirror,
             )
     finally:
         downloads.close()
+        recorder.close()
         database.close()
 
 

@@ -71,6 +71,9 @@ class Settings(BaseSettings):
         description="Addresses or networks, with commas, whose X-Forwarded-* headers are believed.",
     )
     anonymous_read: bool = False
+    audit_reads: bool = Field(
+        default=True, description="Whether it is on record who had which contents."
+    )
     max_file_bytes: int = Field(default=64 * 1024 * MIB, gt=0)
     max_commit_bytes: int = Field(default=2048 * MIB, gt=0)
     max_request_bytes: int = Field(default=8 * MIB, gt=0)

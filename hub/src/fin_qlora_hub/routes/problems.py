@@ -40,6 +40,16 @@ _PROBLEMS: tuple[tuple[type[errors.HubError], int, str], ...] = (
 )
 
 
+_READING = ("GET", "HEAD", "OPTIONS")
+# Of whoever asks for what they may not do, that is on record.
+_ATTEMPTS = (
+    errors.ForbiddenError,
+    errors.InvalidTokenError,
+    errors.NotAuthenticatedError,
+    errors.RepositoryNotFoundError,
+)
+
+
 def problem(
     status: int,
     code: str,
@@ -115,7 +125,14 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, errors.HubError)
         if isinstance(error, errors.RepositoryMovedError):
             return moved(request, error)
-        return refusal(error)
+        answer = refusal(error)
+        if isinstance(error, errors.GatedError) or (
+            request.method not in _READING and isinstance(error, _ATTEMPTS)
+        ):
+            code = answer.headers["X-Error-Code"]
+            path = request.scope["path"]
+            request.app.state.hub.recorder.refused(request.method, path, code=code)
+        return answer
 
     async def on_http(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

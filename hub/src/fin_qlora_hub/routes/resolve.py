@@ -7,6 +7,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
+from fin_qlora_hub.audit import named_place
 from fin_qlora_hub.cards import CONFIGURATION_FILES
 from fin_qlora_hub.direct import SMALLEST_REDIRECTED
 from fin_qlora_hub.errors import EntryNotFoundError, NotFetchedError, UnhostedRepositoryError
@@ -142,6 +143,12 @@ def _download(
     status = 206 if part else 200
     if found.source is None:
         return Response(status_code=status, headers=headers)
+    hub.recorder.read(
+        named_place(found.repository_id, target.kind, found.name),
+        path,
+        way="file",
+        commit=found.commit,
+    )
     counted = target.kind is Kind.DATASET or path in CONFIGURATION_FILES
     if counted and _DOWNLOADS in request.headers:
         hub.downloads.count(found.repository_id)

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
+from fin_qlora_hub.audit import place_of
 from fin_qlora_hub.errors import NotFoundError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes.dependencies import CurrentHub
@@ -76,7 +77,7 @@ def _located(
     file_hash: str, request: Request, hub: Hub, access: Access
 ) -> Reconstruction | JSONResponse:
     with hub.database.reading() as session:
-        require(session, access, scope=Scope.READ)
+        place = place_of(require(session, access, scope=Scope.READ))
         found: ChunkedFile | None = find_file(session, access.repository_id, file_hash=file_hash)
     if found is None:
         raise NotFoundError("This repository has no such file.")
@@ -89,6 +90,7 @@ def _located(
             f"The file has {found.size} bytes: the asked range lies outside.",
             headers={"Content-Range": f"bytes */{found.size}"},
         )
+    hub.recorder.read(place, file_hash, way="chunks", user_id=access.user_id)
     return plan(found, hub.xorbs, start=start, end=end)
 
 

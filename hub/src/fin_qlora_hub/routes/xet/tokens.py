@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
+from fin_qlora_hub.audit import place_of
 from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.proposing import access_to_send, open_for
@@ -33,6 +34,7 @@ def give_read_token(
         repository = open_readable(session, target, caller)
         require_download(session, repository, caller)
         resolve(session, repository, revision)
+        hub.recorder.read(place_of(repository), revision, way="token")
         user = STRANGER if caller is None else caller.user_id
         access = Access(repository.id, repository.namespace_id, user, Scope.READ)
         place = f"{generation(session)}-{repository.namespace.name}"
