@@ -28,6 +28,7 @@ from fin_qlora_hub.routes import (
     xet,
 )
 from fin_qlora_hub.routes.boundary import Boundary
+from fin_qlora_hub.routes.limits import Limits
 from fin_qlora_hub.routes.receiving import UploadSlots
 
 
@@ -66,5 +67,6 @@ def create_app(hub: Hub) -> ASGIApp:
     app = build_routes()
     app.state.hub = hub
     app.state.callers = KnownCallers(hub.database, watch(hub.database.place))
+    app.state.limits = Limits(hub.settings)
     app.state.uploads = UploadSlots(hub.settings.max_uploads)
     return Boundary(app, settings=hub.settings)

@@ -20,6 +20,7 @@
     ├── ParentConflictError        the branch moved since the caller looked
     ├── TooLargeError
     │   └── QuotaExceededError     the namespace may not keep so much
+    ├── TooManyRequestsError       the caller asks too often
     └── OperationalError           the machine, not the caller, is at fault
         ├── StorageFullError
         ├── BusyError
@@ -136,6 +137,17 @@ class TooLargeError(HubError):
 
 class QuotaExceededError(TooLargeError):
     """The namespace would keep more bytes than it may."""
+
+
+class TooManyRequestsError(HubError):
+    """The caller asks more often than one may; `seconds` says when to come again."""
+
+    def __init__(self, seconds: int, *, per_minute: int) -> None:
+        super().__init__(
+            f"More than {per_minute:,} such requests a minute are too many: wait {seconds} seconds."
+        )
+        self.seconds = seconds
+        self.per_minute = per_minute
 
 
 class OperationalError(HubError):

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
         default=None, ge=0, description="What a namespace may keep that has no quota of its own."
     )
     lfs_part_bytes: int = Field(default=1024 * MIB, gt=0)
+    requests_per_minute: int = Field(default=30_000, ge=0)
+    costly_requests_per_minute: int = Field(default=1200, ge=0)
+    failures_per_minute: int = Field(default=60, ge=0)
     max_uploads: int = Field(default=32, gt=0)
     outgoing_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(),

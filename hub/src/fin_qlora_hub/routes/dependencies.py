@@ -15,8 +15,9 @@ from fin_qlora_hub.acting import identify
 from fin_qlora_hub.authentication import KnownCallers
 from fin_qlora_hub.errors import InvalidTokenError, NotAuthenticatedError
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.identity import Caller
+from fin_qlora_hub.identity import Caller, digest_of
 from fin_qlora_hub.repositories import Kind, RepositoryName
+from fin_qlora_hub.routes.limits import limits_of
 from fin_qlora_hub.routes.receiving import UploadSlots
 
 Plural = Literal["models", "datasets"]
@@ -36,18 +37,39 @@ async def _hub(request: Request) -> Hub:
 
 async def _any_caller(request: Request) -> Caller | None:
     header = request.headers.get("authorization")
+    limits = limits_of(request)
     if header is None:
+        limits.count(request, None)
         return None
     scheme, _, secret = header.partition(" ")
     secret = secret.strip()
     if scheme.lower() != "bearer" or not secret:
+        limits.fail(request)
         raise InvalidTokenError("Invalid credentials in Authorization header")
     callers = request.app.state.callers
     assert isinstance(callers, KnownCallers)
-    caller = callers.recall(secret) or await run_in_threadpool(callers.look_up, secret)
-    assert caller is not None
+    caller = callers.recall(secret)
+    if caller is None:
+        caller = await _looked_up(request, callers, secret)
+    limits.count(request, caller)
     identify(name=caller.name, token=caller.token_name)
     return caller
+
+
+async def _looked_up(request: Request, callers: KnownCallers, secret: str) -> Caller:
+    limits, digest = limits_of(request), digest_of(secret)
+    limits.require_trust(request, digest)
+    try:
+        caller = await run_in_threadpool(callers.look_up, secret)
+    except InvalidTokenError:
+        limits.fail(request)
+        raise
+    limits.trust(digest)
+    return caller
+
+
+async def _costly(request: Request, caller: Annotated[Caller | None, Depends(_any_caller)]) -> None:
+    limits_of(request).count_costly(request, caller)
 
 
 async def _caller(
@@ -78,6 +100,8 @@ CurrentHub = Annotated[Hub, Depends(_hub)]
 CurrentCaller = Annotated[Caller | None, Depends(_caller)]
 # None is whoever sent no token, whatever the hub lets strangers do.
 AnyCaller = Annotated[Caller | None, Depends(_any_caller)]
+# For routes that cost far more than a look at one repository.
+COSTLY = [Depends(_costly)]
 PublicUrl = Annotated[str, Depends(_public_url)]
 Target = Annotated[RepositoryName, Depends(_repository_name)]
 

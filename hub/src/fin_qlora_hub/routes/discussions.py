@@ -30,7 +30,7 @@ from fin_qlora_hub.proposing import open_proposable
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
 from fin_qlora_hub.repositories import full_name, open_readable, open_writable
 from fin_qlora_hub.routes import payloads
-from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, Target, writing
+from fin_qlora_hub.routes.dependencies import COSTLY, CurrentCaller, CurrentHub, Target, writing
 from fin_qlora_hub.tables import Discussion, DiscussionEvent, Repository
 from fin_qlora_hub.text import Text
 from fin_qlora_hub.visibility import signed_in
@@ -207,7 +207,7 @@ def give_status(
     return JSONResponse({"newStatus": shown})
 
 
-@router.post(_ONE + "/merge")
+@router.post(_ONE + "/merge", dependencies=COSTLY)
 @writing
 def merge_pull_request(
     target: Target,

@@ -35,6 +35,7 @@ _PROBLEMS: tuple[tuple[type[errors.HubError], int, str], ...] = (
     (errors.ParentConflictError, 412, "ParentConflict"),
     (errors.QuotaExceededError, 413, "QuotaExceeded"),
     (errors.TooLargeError, 413, "TooLarge"),
+    (errors.TooManyRequestsError, 429, "RateLimited"),
     (errors.StorageFullError, 507, "StorageFull"),
     (errors.BusyError, 503, "Busy"),
 )
@@ -79,6 +80,11 @@ def refusal(error: errors.HubError, *, body: dict[str, object] | None = None) ->
         headers["X-Repo-Commit"] = error.commit  # lets the client remember that nothing is there
     if isinstance(error, errors.BusyError):
         headers["Retry-After"] = str(error.seconds)
+        headers["Retry-After"] = "1"
+    if isinstance(error, errors.TooManyRequestsError):
+        headers["Retry-After"] = str(error.seconds)
+        headers["ratelimit"] = f'"api";r=0;t={error.seconds}'
+        headers["ratelimit-policy"] = f'"fixed window";"api";q={error.per_minute};w=60'
     for kind, status, code in _PROBLEMS:
         if isinstance(error, kind):
             return problem(status, code, str(error), headers=headers, body=body)

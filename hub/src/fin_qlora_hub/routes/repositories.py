@@ -25,6 +25,7 @@ from fin_qlora_hub.repositories import (
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (
+    COSTLY,
     KINDS,
     CurrentCaller,
     CurrentHub,
@@ -158,7 +159,7 @@ class Duplicate(BaseModel):
     private: bool | None = None
 
 
-@router.post("/api/{kinds}/{namespace}/{name}/duplicate")
+@router.post("/api/{kinds}/{namespace}/{name}/duplicate", dependencies=COSTLY)
 @writing
 def duplicate_repository(
     body: Duplicate, target: Target, hub: CurrentHub, caller: CurrentCaller, public_url: PublicUrl

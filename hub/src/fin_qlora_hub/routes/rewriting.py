@@ -15,6 +15,7 @@ from fin_qlora_hub.rewriting import remove_large_files, squash
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (
+    COSTLY,
     CurrentCaller,
     CurrentHub,
     PublicUrl,
@@ -100,7 +101,7 @@ def list_files(
     return page(shown, request=request, public_url=public_url, cursor=following)
 
 
-@router.post(_FILES + "/batch")
+@router.post(_FILES + "/batch", dependencies=COSTLY)
 @writing
 def remove_files(
     target: Target, body: LargeFileBatch, hub: CurrentHub, caller: CurrentCaller
@@ -117,7 +118,7 @@ def remove_files(
     return JSONResponse({"success": True})
 
 
-@router.post(_FILES + "/duplicate")
+@router.post(_FILES + "/duplicate", dependencies=COSTLY)
 @writing
 def copy_files(
     target: Target, body: Duplication, hub: CurrentHub, caller: CurrentCaller
@@ -137,7 +138,7 @@ def copy_files(
     return JSONResponse({"success": not failed, "failed": failed})
 
 
-@router.post("/api/{kinds}/{namespace}/{name}/super-squash/{branch}")
+@router.post("/api/{kinds}/{namespace}/{name}/super-squash/{branch}", dependencies=COSTLY)
 @writing
 def squash_branch(
     target: Target,

@@ -10,7 +10,7 @@ from fin_qlora_hub.gating import require_download
 from fin_qlora_hub.names import normalise_path
 from fin_qlora_hub.references import DEFAULT_BRANCH, resolve
 from fin_qlora_hub.repositories import Kind, RepositoryName, open_readable
-from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, Segment
+from fin_qlora_hub.routes.dependencies import COSTLY, CurrentCaller, CurrentHub, Segment
 from fin_qlora_hub.storage import Source
 from fin_qlora_hub.tensors import read_header, read_index
 from fin_qlora_hub.text import shortened
@@ -21,7 +21,7 @@ router = APIRouter()
 MAX_SHARDS = 1000
 
 
-@router.get("/api/models/{namespace}/{name}/safetensors-metadata/{path:path}")
+@router.get("/api/models/{namespace}/{name}/safetensors-metadata/{path:path}", dependencies=COSTLY)
 def describe_weights(
     namespace: Segment,
     name: Segment,
