@@ -31,9 +31,12 @@ from throwaway_postgresql import PostgreSQL
 from throwaway_s3 import Moto, Swift, ThrowawayS3, missing
 
 _NUMBERS = count()
-# Where the metadata is in tests that do not choose: `sqlite` or `postgresql`.
+# Where the metadata and the contents are in tests that do not choose: `sqlite` or `postgresql`,
+# `disk` or `s3`.
 DATABASE = os.environ.get("FIN_QLORA_HUB_TEST_DATABASE", "sqlite")
-# These run on both unless the variable above chooses one.
+STORAGE = os.environ.get("FIN_QLORA_HUB_TEST_STORAGE", "disk")
+CHOSEN = {"FIN_QLORA_HUB_TEST_DATABASE", "FIN_QLORA_HUB_TEST_STORAGE"} & set(os.environ)
+# These run on SQLite and the disk, and again on PostgreSQL and S3, unless a variable above chooses.
 ON_BOTH = {
     "test_access",
     "test_audit",
@@ -51,18 +54,20 @@ ON_BOTH = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "database" in metafunc.fixturenames:
-        both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH
-        chosen = "FIN_QLORA_HUB_TEST_DATABASE" in os.environ
-        kinds = ["sqlite", "postgresql"] if both and not chosen else [DATABASE]
-        metafunc.parametrize("database", kinds, indirect=True, scope="session")
+    if "place" in metafunc.fixturenames:
+        both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH and not CHOSEN
+        places = [("sqlite", "disk"), ("postgresql", "s3")] if both else [(DATABASE, STORAGE)]
+        metafunc.parametrize("place", places, ids="-".join, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         values = item.callspec.params if hasattr(item, "callspec") else {}
-        if item.get_closest_marker("sqlite") and values.get("database", DATABASE) != "sqlite":
+        database, storage = values.get("place", (DATABASE, STORAGE))
+        if item.get_closest_marker("sqlite") and database != "sqlite":
             item.add_marker(pytest.mark.skip(reason="about the file of SQLite"))
+        if item.get_closest_marker("disk") and storage != "disk":
+            item.add_marker(pytest.mark.skip(reason="about the files of contents on the disk"))
 
 
 @pytest.fixture(scope="session")
@@ -95,11 +100,32 @@ def _s3(kind: type[ThrowawayS3]) -> Iterator[ThrowawayS3]:
 
 
 @pytest.fixture(scope="session")
-def database(request) -> Callable[[], str | None]:
+def place(request) -> tuple[str, str]:
+    """Where the metadata and the contents are: `sqlite` or `postgresql`, `disk` or `s3`."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def database(place, request) -> Callable[[], str | None]:
     """Make a place for metadata: call it for the address of a database, or None for a file."""
-    if request.param == "sqlite":
+    if place[0] == "sqlite":
         return lambda: None
     return request.getfixturevalue("postgresql").new_database
+
+
+@pytest.fixture(scope="session")
+def storage(place, request) -> Callable[[Path], dict[str, str]]:
+    """Make a place for contents: call it with a data directory for the settings of its store."""
+    if place[1] == "disk":
+        return lambda data_dir: {}
+    server = request.getfixturevalue("moto")
+    bucket = server.new_bucket()
+
+    def settings(data_dir: Path) -> dict[str, str]:
+        prefix = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
+        return server.settings(bucket, prefix=prefix)
+
+    return settings
 
 
 @dataclass(frozen=True)
@@ -185,10 +211,10 @@ def _add_people(hub: Hub) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory, database) -> Iterator[RunningHub]:
+def running(tmp_path_factory: pytest.TempPathFactory, database, storage) -> Iterator[RunningHub]:
     """One hub for all tests that do not harm it."""
     folder = tmp_path_factory.mktemp("hub") / "data"
-    with running_hub(folder, database_url=database()) as hub:
+    with running_hub(folder, database_url=database(), **storage(folder)) as hub:
         yield hub
 
 
@@ -221,11 +247,12 @@ def shared(api: HfApi, new_name: Callable[..., str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def open_a_hub(database) -> Callable[..., AbstractContextManager[RunningHub]]:
+def open_a_hub(database, storage) -> Callable[..., AbstractContextManager[RunningHub]]:
     """Start a hub for the tests of a module: `with open_a_hub(data_dir, max_file_bytes=100)`."""
 
     def start(data_dir: Path, **options: object) -> AbstractContextManager[RunningHub]:
-        return running_hub(data_dir, **{"database_url": database(), **options})
+        where = {"database_url": database(), **storage(data_dir)}
+        return running_hub(data_dir, **{**where, **options})
 
     return start
 
@@ -352,13 +379,15 @@ class Done:
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys, database):
+def command(tmp_path, monkeypatch, capsys, database, storage):
     """Run a command line in this process, which spares the time of starting one."""
     mask = os.umask(0o022)
     monkeypatch.setenv("FIN_QLORA_HUB_DATA_DIR", str(tmp_path / "data"))
     url = database()
     if url is not None:
         monkeypatch.setenv("FIN_QLORA_HUB_DATABASE_URL", url)
+    for name, value in storage(tmp_path / "data").items():
+        monkeypatch.setenv(f"FIN_QLORA_HUB_{name.upper()}", value)
 
     def run(*arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["fin-qlora-hub", *arguments])

@@ -72,10 +72,12 @@ class ThrowawayS3:
         self.client().create_bucket(Bucket=name)
         return name
 
-    def settings(self, bucket: str, *, endpoint: str | None = None) -> dict[str, str]:
+    def settings(
+        self, bucket: str, *, prefix: str = "contents", endpoint: str | None = None
+    ) -> dict[str, str]:
         """Return what a hub must be told to keep its contents in a bucket."""
         return {
-            "storage_url": f"s3://{bucket}/contents",
+            "storage_url": f"s3://{bucket}/{prefix}",
             "s3_endpoint": endpoint or self.url,
             "s3_region": self.region,
             "s3_access_key_id": self.access_key_id,
