@@ -43,13 +43,17 @@ ON_BOTH = {
     "test_backup",
     "test_bundles",
     "test_commits",
+    "test_crashes",
     "test_discussions",
+    "test_lfs",
     "test_lists",
+    "test_maintenance",
     "test_mirror",
     "test_moving",
     "test_rewriting",
     "test_trees",
     "test_webhooks",
+    "test_xet_client",
 }
 
 
@@ -68,6 +72,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="about the file of SQLite"))
         if item.get_closest_marker("disk") and storage != "disk":
             item.add_marker(pytest.mark.skip(reason="about the files of contents on the disk"))
+        if item.get_closest_marker("s3") and storage != "s3":
+            item.add_marker(pytest.mark.skip(reason="about a bucket"))
 
 
 @pytest.fixture(scope="session")
@@ -398,6 +404,21 @@ def command(tmp_path, monkeypatch, capsys, database, storage):
 
     yield run
     os.umask(mask)
+
+
+@pytest.fixture
+def at(monkeypatch) -> Callable[[RunningHub], None]:
+    """Let commands act on a hub from now on: `at(hub)`."""
+
+    def choose(hub: RunningHub) -> None:
+        for name in Settings.model_fields:
+            monkeypatch.delenv(f"FIN_QLORA_HUB_{name.upper()}", raising=False)
+        for name, value in hub.hub.settings.model_dump(exclude_unset=True).items():
+            if value is not None:
+                plain = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+                monkeypatch.setenv(f"FIN_QLORA_HUB_{name.upper()}", str(plain))
+
+    return choose
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+from contents import contents_of, hash_of
 from sqlalchemy import func, select
 
 from fin_qlora_hub.backup import _write_manifest, back_up, find_snapshot
@@ -14,7 +15,6 @@ from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.collecting import collect
 from fin_qlora_hub.database import make_engine
 from fin_qlora_hub.delivering import Outcome, settle, spread
-from fin_qlora_hub.disk import named_files
 from fin_qlora_hub.errors import AlreadyExistsError, NotFoundError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.locking import collection_lock
@@ -74,19 +74,21 @@ def rows(hub) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-@pytest.mark.parametrize("target", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("target", ["sqlite and disk", "postgresql and s3"])
 def test_a_backup_restored(filled, tmp_path, request, start_hub, target) -> None:
     made = back_up(filled.hub, tmp_path / "backup")
     assert made.findings == ()
     before = rows(filled.hub)
     assert {name for name, found in before.items() if not found} == NOT_OF_CLIENTS
     filled.api().delete_repo("desk/b")  # after the backup
-    url = None
-    if target == "postgresql":
-        url = request.getfixturevalue("postgresql").new_database()
-    settings = Settings(data_dir=tmp_path / "restored", database_url=url)
+    where = {"database_url": None, "storage_url": None}
+    if target == "postgresql and s3":
+        moto = request.getfixturevalue("moto")
+        where = {"database_url": request.getfixturevalue("postgresql").new_database()}
+        where |= moto.settings(moto.new_bucket())
+    settings = Settings(data_dir=tmp_path / "restored", **where)
     assert restore(settings, tmp_path / "backup") == []
-    with start_hub(settings.data_dir, database_url=url, tokens=filled.tokens) as again:
+    with start_hub(settings.data_dir, **where, tokens=filled.tokens) as again:
         assert rows(again.hub) == before
         assert list(check(again.hub)) == list(scrub(again.hub)) == []
         api = again.api()
@@ -154,14 +156,15 @@ def test_nothing_is_collected_during_a_backup(filled) -> None:
 
 
 def test_damage_is_named_on_both_ways(filled, tmp_path) -> None:
-    (xorb,) = (path for _, path in named_files(filled.hub.settings.xorbs_path))
-    sound = xorb.read_bytes()
-    xorb.write_bytes(sound[:1000] + bytes(1000) + sound[2000:])
+    contents = contents_of(filled.hub.settings)
+    (xorb,) = contents.names("xorbs")
+    sound = contents.read(xorb)
+    contents.write(xorb, sound[:1000] + bytes(1000) + sound[2000:])
     made = back_up(filled.hub, tmp_path / "damaged")
-    assert [xorb.parent.name + xorb.name in finding for finding in made.findings] == [True]
+    assert [hash_of(xorb) in finding for finding in made.findings] == [True]
     assert not list((tmp_path / "damaged").glob("incoming-*"))
     assert not list((tmp_path / "damaged").rglob("content"))
-    xorb.write_bytes(sound)
+    contents.write(xorb, sound)
     back_up(filled.hub, tmp_path / "backup")
     for path in (tmp_path / "backup").glob("[bx]*/??/*"):
         data = bytearray(path.read_bytes())
@@ -233,17 +236,16 @@ def test_a_backup_from_before_a_change_of_the_tables(tmp_path) -> None:
         assert alice.created_at == datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
-def test_the_commands(filled, tmp_path, command, monkeypatch) -> None:
-    url = filled.hub.settings.database_url
-    if url is not None:
-        monkeypatch.setenv("FIN_QLORA_HUB_DATABASE_URL", url.get_secret_value())
+def test_the_commands(filled, tmp_path, command, at, monkeypatch) -> None:
+    at(filled)
     made = command("backup", str(tmp_path / "backup"), "--format", "json")
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["snapshot"]
     assert command("backup", str(tmp_path / "data" / "backup")).returncode == 2
     assert command("restore", str(tmp_path / "backup")).returncode == 5  # it is there already
     monkeypatch.setenv("FIN_QLORA_HUB_DATA_DIR", str(tmp_path / "restored"))
-    monkeypatch.delenv("FIN_QLORA_HUB_DATABASE_URL", raising=False)
+    for name in ("DATABASE", "STORAGE"):
+        monkeypatch.delenv(f"FIN_QLORA_HUB_{name}_URL", raising=False)
     assert command("restore", str(tmp_path / "backup")).returncode == 0
     assert command("fsck").returncode == 0
     assert command("migrate", "--format", "json").returncode == 0

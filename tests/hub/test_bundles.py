@@ -7,11 +7,11 @@ import random
 import tarfile
 
 import pytest
+from contents import contents_of, flip
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fin_qlora_hub.bundles import BundleWriter, Manifest, Part
 from fin_qlora_hub.checking import check, scrub
-from fin_qlora_hub.disk import named_files
 from fin_qlora_hub.errors import (
     AlreadyExistsError,
     BadBundleError,
@@ -252,10 +252,9 @@ def test_even_a_trusted_signer_cannot_send_nonsense(away, bundle) -> None:
 
 
 def test_a_hub_sends_no_bytes_that_have_changed(home, tmp_path) -> None:
-    for _, path in named_files(home.hub.settings.xorbs_path):
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 1
-        path.write_bytes(data)
+    contents = contents_of(home.hub.settings)
+    for name in contents.names("xorbs"):
+        flip(contents, name)
     with pytest.raises(HubError, match="damaged"):
         export(home.hub, [MODEL], tmp_path / "bundle", key=KEY)
     with pytest.raises(NotFoundError):
@@ -266,13 +265,7 @@ def test_a_hub_sends_no_bytes_that_have_changed(home, tmp_path) -> None:
         export(home.hub, [MODEL], tmp_path / "bundle", key=KEY)
 
 
-def test_the_commands(home, away, tmp_path, command, monkeypatch) -> None:
-    def at(hub) -> None:
-        monkeypatch.setenv("FIN_QLORA_HUB_DATA_DIR", str(hub.hub.settings.data_dir))
-        url = hub.hub.settings.database_url
-        if url is not None:
-            monkeypatch.setenv("FIN_QLORA_HUB_DATABASE_URL", url.get_secret_value())
-
+def test_the_commands(home, away, tmp_path, command, at) -> None:
     key, bundle = str(tmp_path / "key"), str(tmp_path / "b.tar")
     assert command("key", key).returncode == 0
     assert command("key", key).returncode == 5

@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
+from contents import contents_of
+
+from fin_qlora_hub.settings import Settings
 
 # Starts the server; once the file `armed` is there, one function kills the process.
 KILLER = """
@@ -38,20 +41,28 @@ main()
 """
 DISK = "fin_qlora_hub.disk"
 SQL = "sqlalchemy.engine.base:Connection._commit_impl"
+BUCKET = "fin_qlora_hub.stores.bucket:Bucket"
+ON_DISK, ON_S3 = pytest.mark.disk, pytest.mark.s3
 COMMIT = [
     (f"{DISK}:append", "after"),
-    (f"{DISK}:IncomingFile.finish", "before"),
-    (f"{DISK}:IncomingFile.finish", "after"),
-    (f"{DISK}:sync_folder", "before"),
-    (f"{DISK}:sync_folder", "after"),
+    pytest.param(f"{DISK}:IncomingFile.finish", "before", marks=ON_DISK),
+    pytest.param(f"{DISK}:IncomingFile.finish", "after", marks=ON_DISK),
+    pytest.param(f"{DISK}:sync_folder", "before", marks=ON_DISK),
+    pytest.param(f"{DISK}:sync_folder", "after", marks=ON_DISK),
+    pytest.param(f"{DISK}:IncomingFile.close", "after", marks=ON_S3),
+    pytest.param(f"{BUCKET}.put", "before", marks=ON_S3),
+    pytest.param(f"{BUCKET}.put", "after", marks=ON_S3),
+    pytest.param(f"{BUCKET}.put_all", "after", marks=ON_S3),
     ("fin_qlora_hub.commits:store_tree", "after"),
     ("fin_qlora_hub.committing:carry_out", "after"),
     (SQL, "before"),
     (SQL, "after"),
 ]
 XORB = [
-    (f"{DISK}:IncomingFile.finish", "after"),
-    (f"{DISK}:put_in_place", "after"),
+    pytest.param(f"{DISK}:IncomingFile.finish", "after", marks=ON_DISK),
+    pytest.param(f"{DISK}:put_in_place", "after", marks=ON_DISK),
+    pytest.param(f"{BUCKET}.put", "before", marks=ON_S3),
+    pytest.param(f"{BUCKET}.put", "after", marks=ON_S3),
     ("fin_qlora_hub.routes.xet.xorbs:keep_xorb", "after"),
     (SQL, "before"),
     (SQL, "after"),
@@ -136,7 +147,7 @@ def test_a_commit(http, command, data_dir, tmp_path, target, moment) -> None:
         assert paths == (
             {".gitattributes", "a", "b", "README.md"} if happened else {".gitattributes"}
         )
-        assert not list((data_dir / "blobs" / "incoming").iterdir())
+        assert not contents_of(Settings()).arriving()
         assert commit(http, url, *lines).status_code == 200
         assert len(http.get(f"{url}/api/models/alice/a/commits/main").json()) == 2
         assert http.get(f"{url}/alice/a/resolve/main/b/c").content == b"content"
@@ -155,7 +166,7 @@ def test_a_xorb(http, command, data_dir, tmp_path, maker, target, moment) -> Non
     crash(*(http, tmp_path, target, moment), prepare=lambda _url: None, act=send)
     assert command("fsck").returncode == command("scrub").returncode == 0
     with started("-m", "fin_qlora_hub", "serve", "--port", "0", "--format", "json") as (_, url):
-        assert not list((data_dir / "xorbs" / "incoming").iterdir())
+        assert not contents_of(Settings()).arriving()
         inserted = send(url).json()["was_inserted"]
         assert inserted == ((target, moment) != (SQL, "after"))
     assert command("fsck").returncode == command("scrub").returncode == 0

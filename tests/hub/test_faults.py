@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from contents import contents_of
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 from waiting import wait_until
@@ -173,7 +174,7 @@ def test_of_conflicting_commits_one_happens(running, repository) -> None:
 
 
 def files(running) -> set[str]:
-    return {str(path) for path in running.hub.settings.blobs_path.rglob("*") if path.is_file()}
+    return contents_of(running.hub.settings).everything()
 
 
 def test_equal_contents_are_stored_once(running, repository, new_name) -> None:

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
+from contents import contents_of
 
 from fin_qlora_hub.collecting import collect
 from fin_qlora_hub.errors import BadRequestError
@@ -64,7 +65,8 @@ def test_a_whole_file(http, stranger, repository, running) -> None:
 
 def test_what_is_not_what_was_announced(http, stranger, repository, running) -> None:
     data = some_bytes(10_000, seed=2)
-    before = {str(path) for path in running.hub.settings.blobs_path.rglob("*")}
+    contents = contents_of(running.hub.settings)
+    before = contents.everything()
     href = batch(http, repository, data).json()["objects"][0]["actions"]["upload"]["href"]
     for wrong, status in [
         (data[:-1], 400),
@@ -74,7 +76,7 @@ def test_what_is_not_what_was_announced(http, stranger, repository, running) -> 
     ]:
         assert stranger.put(href, content=wrong).status_code == status
         assert stranger.put(href, content=iter([wrong])).status_code == status
-    assert {str(path) for path in running.hub.settings.blobs_path.rglob("*")} == before
+    assert contents.everything() == before
     assert "actions" in batch(http, repository, data).json()["objects"][0]
 
 
@@ -225,6 +227,7 @@ def test_the_client_sends_parts(in_parts, run_python, tmp_path) -> None:
     assert in_parts.hub.blobs.holds(hashlib.sha256(data).hexdigest())
 
 
+@pytest.mark.disk
 def test_parts_that_nobody_waits_for_are_swept(in_parts, monkeypatch) -> None:
     store = in_parts.hub.parts
     part = store.receive(3)

@@ -2,23 +2,21 @@
 
 import hashlib
 import json
-import os
 import random
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import lz4.frame
 import pytest
-from sqlalchemy import delete, update
+from contents import contents_of, flip, hash_of
+from sqlalchemy import delete, select, update
 
-from fin_qlora_hub import collecting, disk
+from fin_qlora_hub import collecting
 from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.collecting import collect
 from fin_qlora_hub.hub import open_hub
-from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 from fin_qlora_hub.tables import Commit, StoredFile, TreeEntry, XetFile, Xorb, XorbOwner
 
 
@@ -37,29 +35,35 @@ def hub(start_hub, tmp_path):
         yield running
 
 
-def flip(path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+@pytest.fixture
+def contents(hub):
+    """What the hub keeps, on its disk or in its bucket."""
+    return contents_of(hub.hub.settings)
 
 
-def kept(root) -> list:
-    return [path for _, path in disk.named_files(root)]
+def blob_of(data: bytes) -> str:
+    """Return the name of a whole content."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    return f"blobs/{sha256[:2]}/{sha256[2:]}"
+
+
+def newest(contents, xorb: str) -> str:
+    """Return where a xorb lies; in a bucket, where it was sent last."""
+    names = [name for name in contents.names("xorbs") if hash_of(name) == xorb]
+    return max(names, key=lambda name: int(name.partition("-")[2] or 0))
 
 
 def test_nothing_to_say(hub) -> None:
     assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
 
 
-def test_flipped_bytes_are_found(hub) -> None:
-    settings = hub.hub.settings
-    (xorb,) = kept(settings.xorbs_path)
-    flip(xorb)
+def test_flipped_bytes_are_found(hub, contents) -> None:
+    (xorb,) = contents.names("xorbs")
+    flip(contents, xorb)
     findings = list(scrub(hub.hub))
     assert len(findings) == 1
-    assert xorb.parent.name + xorb.name in findings[0]
-    blob = kept(settings.blobs_path)[0]
-    flip(blob)
+    assert hash_of(xorb) in findings[0]
+    flip(contents, contents.names("blobs")[0])
     assert len(list(scrub(hub.hub))) == 2
     assert list(check(hub.hub)) == []  # which looks at names and sizes alone
     # a damaged chunk is never sent as if it were right, and the fault is the hub's
@@ -67,23 +71,20 @@ def test_flipped_bytes_are_found(hub) -> None:
         http.get("/alice/a/resolve/main/w.bin")
 
 
-def test_the_index_of_a_xorb_is_read_again_too(hub) -> None:
-    (xorb,) = kept(hub.hub.settings.xorbs_path)
-    data = bytearray(xorb.read_bytes())
-    data[-1] ^= 1
-    xorb.write_bytes(data)
+def test_the_index_of_a_xorb_is_read_again_too(hub, contents) -> None:
+    (xorb,) = contents.names("xorbs")
+    flip(contents, xorb, at=-1)
     assert len(list(scrub(hub.hub))) == 1
 
 
-def test_what_is_missing_is_named(hub) -> None:
-    settings = hub.hub.settings
-    (xorb,) = kept(settings.xorbs_path)
-    xorb.write_bytes(xorb.read_bytes()[:-1])
+def test_what_is_missing_is_named(hub, contents) -> None:
+    (xorb,) = contents.names("xorbs")
+    contents.write(xorb, contents.read(xorb)[:-1])
     assert "another size" in next(iter(check(hub.hub)))
-    xorb.unlink()
+    contents.remove(xorb)
     assert [f for f in check(hub.hub) if "is missing" in f and "xorb" in f]
-    for blob in kept(settings.blobs_path):
-        blob.unlink()
+    for blob in contents.names("blobs"):
+        contents.remove(blob)
     assert sum("The content" in finding for finding in check(hub.hub)) == 2
     with hub.hub.database.writing() as session:
         session.execute(delete(TreeEntry).where(TreeEntry.name == "w.bin"))
@@ -99,13 +100,14 @@ def test_what_is_missing_is_named(hub) -> None:
     assert "names the commit" in "\n".join(check(hub.hub))
 
 
-def test_the_commands(hub, command) -> None:
+def test_the_commands(hub, command, at, contents) -> None:
+    at(hub)
     assert command("fsck").returncode == command("scrub").returncode == 0
-    (xorb,) = kept(hub.hub.settings.xorbs_path)
-    flip(xorb)
+    (xorb,) = contents.names("xorbs")
+    flip(contents, xorb)
     found = command("scrub", "--format", "json")
     assert found.returncode == 1
-    assert xorb.name in json.loads(found.stdout)["finding"]
+    assert hash_of(xorb) in json.loads(found.stdout)["finding"]
     assert command("fsck", "--format", "quiet").stdout == ""
     gone = command("gc", "--format", "json")
     assert (gone.returncode, json.loads(gone.stdout)["size"]) == (0, "0")
@@ -117,12 +119,11 @@ def age(hub, days: float) -> None:
     with hub.hub.database.writing() as session:
         then = datetime.now(UTC) - timedelta(days=days)
         session.execute(update(XorbOwner).values(touched_at=then))
-        session.execute(update(Xorb).values(created_at=then))
+        for xorb in session.scalars(select(Xorb)):
+            xorb.created_at -= timedelta(days=days)
         session.execute(update(XetFile).values(created_at=then))
         session.execute(update(StoredFile).values(sent_at=then))
-    for root in (hub.hub.settings.blobs_path, hub.hub.settings.xorbs_path):
-        for path in kept(root):
-            os.utime(path, (time.time() - days * 86400,) * 2)
+    contents_of(hub.hub.settings).age(days)
 
 
 def test_what_is_used_is_never_collected(hub) -> None:
@@ -131,19 +132,19 @@ def test_what_is_used_is_never_collected(hub) -> None:
     assert list(check(hub.hub)) == []
 
 
-def test_what_is_unused_goes_after_three_weeks(hub, tmp_path) -> None:
-    api, settings = hub.api(), hub.hub.settings
+def test_what_is_unused_goes_after_three_weeks(hub, contents, tmp_path) -> None:
+    api = hub.api()
     path = api.hf_hub_download("alice/a", "w.bin", cache_dir=tmp_path)
     assert path
     api.delete_repo("alice/a")
     age(hub, 21)  # hf_xet may still believe that its chunks are here
     assert collect(hub.hub) == collecting.Collected()
-    assert len(kept(settings.xorbs_path)) == 1
+    assert len(contents.names("xorbs")) == 1
     age(hub, 23)
     would = collect(hub.hub, dry_run=True)
     assert (would.xorbs, would.contents) == (1, 2)
     assert collect(hub.hub) == would
-    assert kept(settings.xorbs_path) == kept(settings.blobs_path) == []
+    assert contents.names("xorbs") == contents.names("blobs") == []
     assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
     api.create_repo("alice/a")
     api.upload_file(
@@ -206,7 +207,7 @@ def test_a_xorb_comes_back_packed_in_another_way(hub, xet, maker) -> None:
                 assert collect(collector).xorbs == 1
 
 
-def test_a_content_that_is_sent_again_just_now_stays(hub, monkeypatch) -> None:
+def test_a_content_that_is_sent_again_just_now_stays(hub, contents) -> None:
     hub.api().delete_repo("alice/a")
     age(hub, 23)
     hub.api().create_repo("alice/b")  # brings .gitattributes again, before it is in any tree
@@ -214,17 +215,18 @@ def test_a_content_that_is_sent_again_just_now_stays(hub, monkeypatch) -> None:
         session.execute(delete(StoredFile))
     removed = collect(hub.hub)
     assert removed.contents == 1  # note.txt alone
-    assert len(kept(hub.hub.settings.blobs_path)) == 1
+    assert len(contents.names("blobs")) == 1
 
 
-def test_a_file_that_no_one_names_is_removed(hub) -> None:
-    lost = hub.hub.xorbs.files.path_of("ab" * 32)
-    lost.parent.mkdir(exist_ok=True)
-    lost.write_bytes(b"what a crash left")
+def test_what_no_one_names_is_removed(hub, contents) -> None:
+    (used,) = contents.names("xorbs")
+    contents.write(used.replace(hash_of(used)[2:], "cd" * 31), b"what a crash left")
+    age(hub, 2)  # in a bucket, what is younger may yet be named
     collect(hub.hub)
-    assert not lost.exists()
+    assert list(map(hash_of, contents.names("xorbs"))) == [hash_of(used)]
 
 
+@pytest.mark.disk
 def test_a_content_that_arrives_while_contents_are_collected_stays(hub, monkeypatch) -> None:
     hub.api().delete_repo("alice/a")
     age(hub, 23)
@@ -288,21 +290,21 @@ def test_a_file_in_chunks_that_is_offered_again_stays(hub, offer, xet, maker) ->
     assert collect(hub.hub) == collecting.Collected()
 
 
-def test_a_lost_content_is_asked_for_again(hub, offer) -> None:
+def test_a_lost_content_is_asked_for_again(hub, contents, offer) -> None:
     data = some_bytes(20_000, seed=9)
     assert httpx.put(offer(data), content=data).status_code == 200
     assert offer(data) is None
-    hub.hub.blobs.path_of(hashlib.sha256(data).hexdigest()).unlink()
+    contents.remove(blob_of(data))
     assert len(list(check(hub.hub))) == 1
     assert httpx.put(offer(data), content=data).status_code == 200
     assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
 
 
-def test_what_is_damaged_is_set_aside_and_heals(hub, command) -> None:
+def test_what_is_damaged_is_set_aside_and_heals(hub, contents, command, at) -> None:
+    at(hub)
     api = hub.api()
-    for root in (hub.hub.settings.xorbs_path, hub.hub.settings.blobs_path):
-        for path in kept(root):
-            flip(path)
+    for name in contents.names("xorbs") + contents.names("blobs"):
+        flip(contents, name)
     with hub.http() as http:
         before = http.get("/api/models/alice/a/xet-read-token/main").json()["casUrl"]
     assert len(list(scrub(hub.hub))) == 3
@@ -319,10 +321,11 @@ def test_what_is_damaged_is_set_aside_and_heals(hub, command) -> None:
     assert found == some_bytes(1_200_000, seed=1)
 
 
-def test_what_was_sent_again_meanwhile_is_not_set_aside(hub, monkeypatch) -> None:
+def test_what_was_sent_again_meanwhile_is_not_set_aside(hub, contents, monkeypatch) -> None:
     sha256 = hashlib.sha256(b"text").hexdigest()
-    flip(hub.hub.blobs.path_of(sha256))
-    read = LocalBlobStore.read
+    flip(contents, blob_of(b"text"))
+    kind = type(hub.hub.blobs)
+    read = kind.read
 
     def read_and_heal(store, name, **span):
         pieces = list(read(store, name, **span))
@@ -332,24 +335,31 @@ def test_what_was_sent_again_meanwhile_is_not_set_aside(hub, monkeypatch) -> Non
             store.publish([writer.finish()])
         return iter(pieces)
 
-    monkeypatch.setattr(LocalBlobStore, "read", read_and_heal)
+    monkeypatch.setattr(kind, "read", read_and_heal)
     assert len(list(scrub(hub.hub, set_aside=True))) == 1
     monkeypatch.undo()
     assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
 
 
-def test_a_xorb_heals_when_it_is_sent_again(hub, xet, maker) -> None:
+@pytest.mark.parametrize("spoil", ["flip", "cut", "remove"])
+def test_a_xorb_heals_when_it_is_sent_again(hub, contents, xet, maker, spoil) -> None:
     name, body = maker.xorb(some_bytes(25_000, seed=5))
     with xet("alice/a", hub=hub) as http:
-        for spoil in (flip, lambda path: path.write_bytes(b"short"), lambda path: path.unlink()):
+        for _ in range(2):
             http.post(f"v1/xorbs/default/{name}", content=body)
-            spoil(hub.hub.xorbs.files.path_of(name))
+            lies = newest(contents, name)
+            if spoil == "flip":
+                flip(contents, lies)
+            elif spoil == "cut":
+                contents.write(lies, b"short")
+            else:
+                contents.remove(lies)
             assert len(list(scrub(hub.hub))) == 1
             http.post(f"v1/xorbs/default/{name}", content=body)
             assert list(check(hub.hub)) == list(scrub(hub.hub)) == []
 
 
-def test_an_address_is_good_for_one_packing_alone(hub, xet, maker) -> None:
+def test_an_address_is_good_for_one_packing_alone(hub, contents, xet, maker) -> None:
     data = bytes(25_000)
     name, body = maker.xorb(data)
     with xet("alice/a", hub=hub) as http:
@@ -363,7 +373,7 @@ def test_an_address_is_good_for_one_packing_alone(hub, xet, maker) -> None:
 
         old = http.get(found).json()["xorbs"][name][0]
         assert fetch(old).content == body
-        hub.hub.xorbs.files.path_of(name).unlink()
+        contents.remove(newest(contents, name))
         packed = maker.xorb(data, pack=lambda chunk: (1, lz4.frame.compress(chunk)))[1]
         # a client asks first whether it is here, and it is not
         grant = http.post(f"v1/xorb-grants/default/{name}", json={"length": len(packed)})

@@ -5,6 +5,7 @@ import socket
 from dataclasses import replace
 
 import pytest
+from contents import contents_of
 from waiting import wait_until
 
 HEADER = b'{"key":"header","value":{"summary":"s"}}\n'
@@ -194,7 +195,7 @@ def test_a_bad_commit_moves_nothing(http, api, running, repository, body, status
 
 
 def stored_files(running) -> set[str]:
-    return {str(path) for path in running.hub.settings.blobs_path.rglob("*") if path.is_file()}
+    return contents_of(running.hub.settings).everything()
 
 
 def test_evil_paths_are_refused_before_bytes_move(http, repository) -> None:

@@ -8,6 +8,7 @@ import time
 
 import lz4.frame
 import pytest
+from contents import contents_of
 from waiting import wait_until
 
 from fin_qlora_hub.hub import Hub
@@ -306,8 +307,7 @@ def test_one_bad_file_of_a_shard_registers_none(xet, maker, repository) -> None:
 
 
 def stored_xorbs(hub: Hub) -> set[str]:
-    folder = hub.settings.xorbs_path
-    return {str(path) for path in folder.rglob("*") if path.is_file()}
+    return contents_of(hub.settings).everything()
 
 
 def test_bad_xorbs_leave_nothing(xet, maker, repository, running) -> None:
@@ -525,7 +525,7 @@ def test_too_many_uploads_at_once_wait_then_come_again(
             assert wait_until(
                 lambda: http.post(f"v1/xorbs/default/{name}", content=body).status_code == 200
             )
-        assert not list((hub.hub.settings.xorbs_path / "incoming").iterdir())
+        assert not contents_of(hub.hub.settings).arriving()
 
 
 def test_tokens_last_as_long_as_they_say() -> None:
@@ -549,7 +549,7 @@ def test_a_client_that_stops_sending_is_let_go(
             + body[:1000]
         )
         assert b" 503 " in slow.recv(1000)
-    assert not list((running.hub.settings.xorbs_path / "incoming").iterdir())
+    assert not contents_of(running.hub.settings).arriving()
 
 
 def test_a_client_that_sends_too_slowly_is_let_go(
@@ -621,6 +621,7 @@ def test_no_log_names_the_chunks_that_are_asked_for(xet, repository, caplog) -> 
     assert "5e5e" not in caplog.text
 
 
+@pytest.mark.disk
 def test_a_full_disk_keeps_no_chunk(xet, maker, repository, running, monkeypatch) -> None:
     import errno
 
