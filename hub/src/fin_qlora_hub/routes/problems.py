@@ -80,7 +80,6 @@ def refusal(error: errors.HubError, *, body: dict[str, object] | None = None) ->
         headers["X-Repo-Commit"] = error.commit  # lets the client remember that nothing is there
     if isinstance(error, errors.BusyError):
         headers["Retry-After"] = str(error.seconds)
-        headers["Retry-After"] = "1"
     if isinstance(error, errors.TooManyRequestsError):
         headers["Retry-After"] = str(error.seconds)
         headers["ratelimit"] = f'"api";r=0;t={error.seconds}'
