@@ -7,11 +7,21 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from fin_qlora_hub.authentication import KnownCallers
 from fin_qlora_hub.errors import InvalidTokenError
 from fin_qlora_hub.freshness import watch
-from fin_qlora_hub.identity import Role, create_token, revoke_token
+from fin_qlora_hub.identity import Role, authenticate, create_token, revoke_token
+from fin_qlora_hub.tables import Token
+from fin_qlora_hub.using import TokenUses
+
+
+@pytest.fixture(autouse=True)
+def _quiet(running, monkeypatch) -> None:
+    """Nothing else changes the metadata meanwhile."""
+    monkeypatch.setattr(running.hub.token_uses, "flush", lambda: None)
+    monkeypatch.setattr(running.hub.downloads, "flush", lambda: None)
 
 
 @pytest.fixture
@@ -112,3 +122,44 @@ def test_the_watch_sees_every_change(tmp_path) -> None:
             database.execute("INSERT INTO t VALUES (?)", (number,))
             assert look() not in seen
             seen.add(look())
+
+
+def test_when_a_token_was_last_used(running) -> None:
+    """To the hour, and nobody waits for it."""
+    now = [datetime.now(UTC)]
+    uses = TokenUses(running.hub.database, now=lambda: now[0])
+    token = new_token(running, "watched")
+
+    def last_used() -> datetime | None:
+        with running.hub.database.reading() as session:
+            return session.scalar(select(Token.last_used_at).filter_by(name="watched"))
+
+    def use() -> None:
+        with running.hub.database.reading() as session:
+            uses.note(authenticate(session, token))
+
+    use()
+    assert last_used() is None
+    uses.flush()
+    first = last_used()
+    assert first == now[0]
+    now[0] += timedelta(minutes=59)
+    use()
+    uses.flush()
+    assert last_used() == first
+    now[0] += timedelta(minutes=1)
+    use()
+    uses.close()
+    assert last_used() == now[0]
+
+
+def test_a_request_is_a_use(running, monkeypatch) -> None:
+    monkeypatch.setattr(running.hub.token_uses, "_pending", {})
+    monkeypatch.setattr(running.hub.token_uses, "_noted", {})
+    token = new_token(running, "requesting")
+    with running.http("anonymous") as http:
+        http.headers["Authorization"] = f"Bearer {token}"
+        assert http.get("/api/whoami-v2").status_code == 200
+    noted = running.hub.token_uses._pending
+    with running.hub.database.reading() as session:
+        assert session.scalar(select(Token.id).filter_by(name="requesting")) in noted

@@ -2,31 +2,23 @@
 
 import sqlite3
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from filling import fill
 
 from fin_qlora_hub import migrations as present
-from fin_qlora_hub.awaited import Awaited, note_to_come
-from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.delivering import spread
 from fin_qlora_hub.errors import NotInitialisedError, StorageFullError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
-from fin_qlora_hub.mirrors import begin, note_checked
-from fin_qlora_hub.protection import hold, protect
-from fin_qlora_hub.quotas import reserve, set_quota
-from fin_qlora_hub.repositories import read_name, require_repository
 from fin_qlora_hub.schema import current_form, migrate
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.tables import Base
-from fin_qlora_hub.visibility import Kind, RepositoryName
 
 pytestmark = pytest.mark.sqlite
 NEWEST = max(
     path.name[1:5] for path in (Path(present.__file__).parent / "versions").glob("r[0-9]*.py")
 )
-MIRRORED = RepositoryName(Kind.MODEL, "lab", "base")
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -84,15 +76,7 @@ def populated(start_hub, tmp_path) -> Path:
         hub.api().update_repo_settings("desk/b", gated="manual")
         hub.api().grant_access("desk/b", "carol")
         with hub.hub.database.writing() as session:
-            mirror = begin(session, MIRRORED, upstream="https://there.invalid", whole=True)
-            note_checked(session, mirror, "refs/heads/main", "0" * 40)
-            content = Content("0" * 64, None, 1)
-            note_to_come(session, mirror.id, [Awaited(content, "w.bin", "0" * 40)])
-            found = require_repository(session, read_name("desk/b"))
-            protect(session, found, "v1", by="alice")
-            hold(session, found, reason="a case")
-            set_quota(session, found.namespace, 10**9)
-            reserve(session, found.namespace_id, {"xorb:0": 1}, lasting=timedelta(days=1))
+            fill(session, "desk/b")
         watched = [{"type": "org", "name": "desk"}]
         hub.api().create_webhook(url="https://hooks.example/", watched=watched)
         hub.api().create_tag("desk/b", tag="v2")

@@ -64,6 +64,9 @@ class Act(StrEnum):
     ROLE_REVOKED = "role.revoked"
     TOKEN_CREATED = "token.created"
     TOKEN_REVOKED = "token.revoked"
+    SIGN_IN_APPROVED = "sign-in.approved"
+    SIGN_IN_DENIED = "sign-in.denied"
+    SIGN_IN_ENDED = "sign-in.ended"
 
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_CHANGED = "webhook.changed"

@@ -7,6 +7,7 @@ from fin_qlora_hub.authentication import KnownCallers
 from fin_qlora_hub.freshness import watch
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes import (
+    approval,
     collections,
     discussions,
     gating,
@@ -15,6 +16,7 @@ from fin_qlora_hub.routes import (
     leaderboards,
     lfs,
     misc,
+    oauth,
     problems,
     protection,
     references,
@@ -43,6 +45,8 @@ def build_routes() -> FastAPI:
         resolve,
         misc,
         identity,
+        oauth,
+        approval,
         discussions,
         gating,
         rewriting,
@@ -66,7 +70,9 @@ def create_app(hub: Hub) -> ASGIApp:
     """Build the application that serves a hub."""
     app = build_routes()
     app.state.hub = hub
-    app.state.callers = KnownCallers(hub.database, watch(hub.database.place))
+    app.state.callers = KnownCallers(
+        hub.database, watch(hub.database.place), used=hub.token_uses.note
+    )
     app.state.limits = Limits(hub.settings)
     app.state.uploads = UploadSlots(hub.settings.max_uploads)
     return Boundary(app, settings=hub.settings)

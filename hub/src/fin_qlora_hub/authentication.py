@@ -29,10 +29,12 @@ class KnownCallers:
         version: Watch,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        used: Callable[[Caller], None] = lambda _caller: None,
     ) -> None:
         self._database = database
         self._version = version
         self._now = now
+        self._used = used
         self._remembered: dict[str, _Remembered] = {}
 
     def recall(self, secret: str) -> Caller | None:
@@ -41,13 +43,17 @@ class KnownCallers:
         if known is None or known.version != self._version():
             return None
         ends = known.caller.token_expires_at
-        return known.caller if ends is None or ends > self._now() else None
+        if ends is not None and ends <= self._now():
+            return None
+        self._used(known.caller)
+        return known.caller
 
     def look_up(self, secret: str) -> Caller:
         """Return whose token this is; raises InvalidTokenError."""
         version = self._version()  # before the look: what changes after it makes this stale
         with self._database.reading() as session:
             caller = authenticate(session, secret)
+        self._used(caller)
         if version is not None:
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()

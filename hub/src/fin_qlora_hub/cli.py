@@ -11,10 +11,24 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from fin_qlora_hub import __version__, audit_commands, care, guarding, mirror_commands
+from fin_qlora_hub import (
+    __version__,
+    audit_commands,
+    care,
+    device_commands,
+    guarding,
+    mirror_commands,
+)
 from fin_qlora_hub.acting import Actor, Means, act_as
 from fin_qlora_hub.errors import HubError, UnreachableError
-from fin_qlora_hub.output import DataDir, Format, OutputFormat, print_result, settings_of
+from fin_qlora_hub.output import (
+    DataDir,
+    Format,
+    OutputFormat,
+    TokenRole,
+    print_result,
+    settings_of,
+)
 
 MAX_DAYS = 36_500
 app = typer.Typer(
@@ -35,6 +49,7 @@ app.add_typer(organizations, name="org")
 app.add_typer(tokens, name="token")
 app.add_typer(audit_commands.app, name="audit")
 app.add_typer(mirror_commands.app, name="mirror")
+app.add_typer(device_commands.app, name="device")
 
 
 class MemberRole(StrEnum):
@@ -43,13 +58,6 @@ class MemberRole(StrEnum):
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
-
-
-class TokenRole(StrEnum):
-    """How far a token carries."""
-
-    READ = "read"
-    WRITE = "write"
 
 
 def main() -> None:
@@ -212,22 +220,69 @@ def token_create(
     days: Annotated[
         int | None, typer.Option(min=1, max=MAX_DAYS, help="How many days it is good for.")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMESPACE[/NAME]",
+            help="Limit it to a namespace or a repository (a data set: datasets/NAMESPACE/NAME); "
+            "may be given several times.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     form: OutputFormat = Format.HUMAN,
 ) -> None:
     """Make an access token and show it, this once."""
     from fin_qlora_hub.hub import open_hub
     from fin_qlora_hub.identity import Role, create_token
+    from fin_qlora_hub.reach import Reach
 
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
-        secret = create_token(session, user, name=name, role=Role(role), expires_at=expires)
+        reach = Reach.of(only) if only else None
+        secret = create_token(
+            session, user, name=name, role=Role(role), expires_at=expires, reach=reach
+        )
     print_result(
         {"token": secret, "user": user, "name": name, "role": role},
         form=form,
         human=f"{secret}\nKeep it: the hub does not, and cannot show it again.",
         quiet=secret,
     )
+
+
+@tokens.command("list")
+def token_list(
+    user: Annotated[str | None, typer.Argument(help="Whose; of everyone by default.")] = None,
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """List tokens and sign-ins, one a line; what they are for, never the secret."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.identity import list_tokens
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.reading() as session:
+        for token, owner in list_tokens(session, user):
+            row = {
+                "user": owner,
+                "name": token.name,
+                "kind": token.kind,
+                "role": token.role,
+                "only": " ".join(token.reach or ()),
+                "created": day(token.created_at),
+                "expires": day(token.expires_at),
+                "last_used": day(token.last_used_at),
+            }
+            limits = f", only {row['only']}" if row["only"] else ""
+            human = (
+                f"{owner}  {token.name}  {token.kind}, {token.role}{limits}  made {row['created']}"
+                f"  ends {row['expires'] or 'never'}  used {row['last_used'] or 'never'}"
+            )
+            print_result(row, form=form, human=human, quiet=f"{owner} {token.name}")
+
+
+def day(when: datetime | None) -> str:
+    """Return a moment as lists show it; empty where there is none."""
+    return "" if when is None else f"{when:%Y-%m-%dT%H:%MZ}"
 
 
 @tokens.command("revoke")

@@ -18,11 +18,10 @@ from fin_qlora_hub.errors import (
     NotAuthenticatedError,
     NotFoundError,
 )
-from fin_qlora_hub.identity import Caller, role_in, role_under
+from fin_qlora_hub.identity import Caller, namespaces_of, role_in, role_under
 from fin_qlora_hub.tables import (
     Collection,
     CollectionItem,
-    Membership,
     Namespace,
     Repository,
 )
@@ -148,18 +147,8 @@ def list_collections(
 ) -> Sequence[Collection]:
     """Return those that the caller may see, the last changed first; `after` skips so many."""
     query = select(Collection).join(Namespace, Namespace.id == Collection.namespace_id)
-    visible = Collection.private.is_(False)
-    if caller is not None:
-        own = select(Membership.organization_id).filter_by(user_id=caller.user_id)
-        query = query.where(
-            or_(
-                visible,
-                Collection.namespace_id == caller.user_id,
-                Collection.namespace_id.in_(own),
-            )
-        )
-    else:
-        query = query.where(visible)
+    own = namespaces_of(session, caller)
+    query = query.where(or_(Collection.private.is_(False), Collection.namespace_id.in_(own)))
     if owners:
         query = query.where(Namespace.name_key.in_([owner.lower() for owner in owners]))
     if item is not None:
@@ -182,10 +171,7 @@ def visible_items(
         .where(CollectionItem.collection_id == collection.id)
         .order_by(CollectionItem.position, CollectionItem.id)
     )
-    mine: set[int] = set()
-    if caller is not None:
-        organizations = select(Membership.organization_id).filter_by(user_id=caller.user_id)
-        mine = {caller.user_id, *session.scalars(organizations)}
+    mine = namespaces_of(session, caller)
     for item, repository, held in session.execute(query):
         found = repository if item.held_id is None else held
         if not found.private or found.namespace_id in mine:

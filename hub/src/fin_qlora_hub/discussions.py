@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import record
 from fin_qlora_hub.errors import BadRequestError, ForbiddenError, NotFoundError
-from fin_qlora_hub.identity import Caller, role_in
+from fin_qlora_hub.identity import Caller, require_within, role_for
 from fin_qlora_hub.references import PULL_REQUESTS, find_branch, resolve
 from fin_qlora_hub.tables import Discussion, DiscussionEvent, Reference, Repository
 
@@ -48,7 +48,7 @@ def open_discussion(
     session: Session, repository: Repository, *, title: str, description: str, author: Caller
 ) -> Discussion:
     """Begin a discussion with its first comment."""
-    _require_writing_token(author)
+    _require_writing_token(session, repository.id, author)
     opened = _open(session, repository, title, description, author, status=Status.OPEN)
     _on_record(session, opened, Act.DISCUSSION_OPENED)
     return opened
@@ -136,7 +136,7 @@ def comment(
     session: Session, discussion: Discussion, text: str, *, author: Caller
 ) -> DiscussionEvent:
     """Add a comment."""
-    _require_writing_token(author)
+    _require_writing_token(session, discussion.repository_id, author)
     said = _happened(session, discussion, "comment", author.name, _comment(text, author.name))
     _on_record(session, discussion, Act.COMMENT_ADDED, comment=said.key)
     return said
@@ -179,7 +179,7 @@ def edit_comment(
     session: Session, discussion: Discussion, key: str, text: str, *, author: Caller
 ) -> DiscussionEvent:
     """Change the words of one's own comment."""
-    _require_writing_token(author)
+    _require_writing_token(session, discussion.repository_id, author)
     event = find_comment(session, discussion, key)
     if event.author != author.name:
         raise ForbiddenError("Only who wrote a comment may change it.")
@@ -301,15 +301,16 @@ def _checked_title(title: str) -> str:
     return title
 
 
-def _require_writing_token(author: Caller) -> None:
+def _require_writing_token(session: Session, repository_id: int, author: Caller) -> None:
     if not author.token_role.writes:
         raise ForbiddenError("That needs a token with the role 'write'.")
+    require_within(author, session.get_one(Repository, repository_id))
 
 
 def _require_say(session: Session, repository: Repository, owner: str, author: Caller) -> None:
     """Let in who began it, and who may change the repository."""
-    _require_writing_token(author)
-    role = role_in(session, author, repository.namespace)
+    _require_writing_token(session, repository.id, author)
+    role = role_for(session, author, repository)
     if owner != author.name and (role is None or not role.writes):
         raise ForbiddenError(
             f"That is for {owner}, or for the role 'write' in {repository.namespace.name!r}."

@@ -10,6 +10,7 @@
     │   └── GatedError             they may see the repository, but must ask for its files
     │       ├── GatedForStrangersError     they must say who they are before they can ask
     │       └── NotMirroredError           it would be mirrored, but is not here (yet)
+    ├── OAuthError                 a program gets no token; `code` is the word for it
     ├── NotFoundError
     │   ├── RepositoryNotFoundError
     │   │   └── UnhostedRepositoryError   nothing to read in a namespace that is not the caller's
@@ -85,6 +86,14 @@ class NotMirroredError(GatedError):
 
     Clients take it as they take a gated one: they look into their own cache.
     """
+
+
+class OAuthError(HubError):
+    """A program asked for a token and gets none; `code` says why in the words of OAuth."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class NotFoundError(HubError):

@@ -17,7 +17,7 @@ from fin_qlora_hub.errors import (
     GatedForStrangersError,
     NotFoundError,
 )
-from fin_qlora_hub.identity import Caller, find_namespace, role_in
+from fin_qlora_hub.identity import Caller, find_namespace, require_within, role_for
 from fin_qlora_hub.protection import require_loose
 from fin_qlora_hub.tables import AccessRequest, Namespace, Repository
 from fin_qlora_hub.text import shortened
@@ -61,8 +61,10 @@ def may_download(session: Session, repository: Repository, caller: Caller | None
         return True
     if caller is None:
         return False
-    if role_in(session, caller, repository.namespace) is not None:
+    if role_for(session, caller, repository) is not None:
         return True
+    if caller.reach is not None and not caller.reach.holds(caller.name):
+        return False  # what was granted to the user is theirs, not their limited token's
     request = session.get(AccessRequest, (repository.id, caller.user_id))
     return request is not None and request.status == RequestStatus.ACCEPTED
 
@@ -86,6 +88,7 @@ def ask(session: Session, repository: Repository, caller: Caller) -> RequestStat
     """Ask to be let in; return what became of it at once."""
     if not caller.token_role.writes:
         raise ForbiddenError("Asking for access needs a token with the role 'write'.")
+    require_within(caller, repository)
     if repository.gated is None:
         raise BadRequestError("The repository is not gated: no access needs to be asked for.")
     known = session.get(AccessRequest, (repository.id, caller.user_id))

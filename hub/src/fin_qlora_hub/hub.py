@@ -28,6 +28,7 @@ from fin_qlora_hub.stores.bucket_xorbs import BucketXorbs
 from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 from fin_qlora_hub.stores.local_parts import LocalPartStore
 from fin_qlora_hub.stores.local_xorbs import LocalXorbs
+from fin_qlora_hub.using import TokenUses
 from fin_qlora_hub.xet.access import signing_key
 from fin_qlora_hub.xet.signing import Signer
 from fin_qlora_hub.xet.store import XorbStore
@@ -54,6 +55,7 @@ class Hub:
     direct: DirectTransfer | None
     downloads: DownloadCounter
     recorder: Recorder
+    token_uses: TokenUses
     signer: Signer
     writers: ThreadPoolExecutor
     receivers: ThreadPoolExecutor
@@ -112,7 +114,7 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
     database = open_database(place, connections=settings.database_connections)
     database.default_quota = settings.quota_bytes
     require_newest_form(place)
-    downloads = DownloadCounter(database)
+    downloads, token_uses = DownloadCounter(database), TokenUses(database)
     recorder = Recorder(database, reads=settings.audit_reads)
     try:
         with database.reading() as session:
@@ -126,13 +128,14 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
         ):
             yield Hub(
                 *(settings, database, stores.storage, stores.parts, stores.direct),
-                *(downloads, recorder, signer),
+                *(downloads, recorder, token_uses, signer),
                 *(writers, receivers, verifiers),
                 mirror,
             )
     finally:
         downloads.close()
         recorder.close()
+        token_uses.close()
         database.close()
 
 

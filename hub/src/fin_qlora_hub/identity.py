@@ -15,30 +15,44 @@ from fin_qlora_hub.audit import record
 from fin_qlora_hub.errors import (
     AlreadyExistsError,
     BadRequestError,
+    ForbiddenError,
     InvalidTokenError,
     NotFoundError,
 )
 from fin_qlora_hub.names import check_namespace
-from fin_qlora_hub.tables import Membership, Namespace, Token
+from fin_qlora_hub.reach import Reach
+from fin_qlora_hub.tables import IssuedSecret, Membership, Namespace, Repository, Token
 from fin_qlora_hub.text import quoted
 
 TOKEN_PREFIX = "fqh_"
 # The kind of a namespace of another hub: its members read, and nobody writes.
 MIRROR = "mirror"
+SIGN_IN_PREFIX = "fqs_"
 MAX_TOKEN_NAME = 100
 _LOOKUP_LENGTH = len(TOKEN_PREFIX) + 8
-_tokens, _users = Token.__table__.c, Namespace.__table__.c
-# Built once: every request runs it.
+_tokens, _users, _issued = Token.__table__.c, Namespace.__table__.c, IssuedSecret.__table__.c
+_CALLER = (
+    *(_users.id, _users.name, _users.full_name, _users.email, _tokens.id, _tokens.kind),
+    *(_tokens.name, _tokens.role, _tokens.reach, _tokens.created_at, _tokens.last_used_at),
+)
+# Built once: every request runs one of them.
 _BY_LOOKUP = (
-    select(
-        *(_tokens.digest, _users.id, _users.name, _users.full_name, _users.email),
-        *(_tokens.name, _tokens.role, _tokens.created_at, _tokens.expires_at),
-    )
+    select(_tokens.digest, _tokens.expires_at, *_CALLER)
     .join_from(Token.__table__, Namespace.__table__, _users.id == _tokens.user_id)
     .where(_tokens.lookup == bindparam("lookup"))
 )
 # Nobody has a role in it.
-_NOWHERE = Namespace(id=-1)
+_NOWHERE = Namespace(id=-1, name="")
+
+_BY_ISSUED = (
+    select(_issued.digest, _issued.expires_at, *_CALLER)
+    .join_from(IssuedSecret.__table__, Token.__table__, _tokens.id == _issued.token_id)
+    .join(Namespace.__table__, _users.id == _tokens.user_id)
+    .where(_issued.lookup == bindparam("lookup"))
+)
+
+
+_ORGANIZATIONS = select(Membership.organization_id).where(Membership.user_id == bindparam("user"))
 
 
 class Role(StrEnum):
@@ -54,9 +68,17 @@ class Role(StrEnum):
         return self is not Role.READ
 
 
+class TokenKind(StrEnum):
+    """How a token came to be: by name, by a sign-in in a browser, in exchange for another's."""
+
+    ACCESS = "access"
+    SIGN_IN = "sign-in"
+    EXCHANGED = "exchange"
+
+
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated user and the reach of the token that they sent."""
+    """An authenticated user and the reach of the token that they sent; no reach means all."""
 
     user_id: int
     name: str
@@ -66,6 +88,10 @@ class Caller:
     token_role: Role
     token_created_at: datetime
     token_expires_at: datetime | None = None
+    token_id: int = 0
+    token_kind: TokenKind = TokenKind.ACCESS
+    token_used_at: datetime | None = None
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +154,13 @@ def revoke(session: Session, organization: str, user: str) -> None:
 
 
 def create_token(
-    session: Session, user: str, *, name: str, role: Role, expires_at: datetime | None = None
+    session: Session,
+    user: str,
+    *,
+    name: str,
+    role: Role,
+    expires_at: datetime | None = None,
+    reach: Reach | None = None,
 ) -> str:
     """Make an access token and return it; only its digest is kept, so it is shown this once."""
     if role is Role.ADMIN:
@@ -144,16 +176,18 @@ def create_token(
             f"{user!r} already has a token named {name!r}: choose another name, "
             "or revoke that one first."
         )
-    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    secret = new_secret(TOKEN_PREFIX)
     session.add(
         Token(
             user_id=owner.id,
             name=name,
             role=role,
-            lookup=secret[:_LOOKUP_LENGTH],
+            lookup=lookup_of(secret),
             digest=digest_of(secret),
             created_at=datetime.now(UTC),
             expires_at=expires_at,
+            kind=TokenKind.ACCESS,
+            reach=None if reach is None else list(reach.resources),
         )
     )
     end = None if expires_at is None else expires_at.isoformat(timespec="seconds")
@@ -161,35 +195,60 @@ def create_token(
     return secret
 
 
-def revoke_token(session: Session, user: str, *, name: str) -> None:
-    """Make a token useless from now on."""
-    owner = find_user(session, user)
-    revoked = session.execute(
-        delete(Token).filter_by(user_id=owner.id, name=name).returning(Token.id)
+def list_tokens(session: Session, user: str | None = None) -> list[tuple[Token, str]]:
+    """Return the tokens of a user, or of all, with whose they are; the oldest first."""
+    query = (
+        select(Token, Namespace.name)
+        .join(Namespace, Namespace.id == Token.user_id)
+        .order_by(Namespace.name_key, Token.id)
     )
-    if revoked.first() is None:
+    if user is not None:
+        query = query.where(Token.user_id == find_user(session, user).id)
+    return [(token, name) for token, name in session.execute(query)]
+
+
+def revoke_token(session: Session, user: str, *, name: str) -> None:
+    """Make a token useless from now on, and the sign-ins that were approved by it."""
+    owner = find_user(session, user)
+    number = session.scalar(select(Token.id).filter_by(user_id=owner.id, name=name))
+    if number is None:
         raise NotFoundError(f"{user!r} has no token named {name!r}.")
     record(session, Act.TOKEN_REVOKED, user=user, name=name)
+    end_tokens(session, {number})
+
+
+def end_tokens(session: Session, numbers: set[int]) -> None:
+    """Remove tokens, and all sign-ins that were approved by any of them."""
+    while numbers:
+        approved = set(session.scalars(select(Token.id).where(Token.approved_by.in_(numbers))))
+        session.execute(delete(Token).where(Token.id.in_(numbers)))
+        numbers = approved
 
 
 def authenticate(session: Session, secret: str) -> Caller:
     """Return whose token this is; raises InvalidTokenError for any that does not count."""
     digest = digest_of(secret)
-    candidates = session.connection().execute(_BY_LOOKUP, {"lookup": secret[:_LOOKUP_LENGTH]})
-    for known, user_id, name, full_name, email, token, role, created_at, expires_at in candidates:
+    statement = _BY_ISSUED if secret.startswith(SIGN_IN_PREFIX) else _BY_LOOKUP
+    rows = session.connection().execute(statement, {"lookup": lookup_of(secret)})
+    for known, expires_at, *row in rows:
         if not hmac.compare_digest(known, digest):
             continue
         if expires_at is not None and expires_at <= datetime.now(UTC):
             continue
+        user_id, user, full_name, email, token_id, kind, name, role, reach, made, used = row
         return Caller(
             user_id=user_id,
-            name=name,
+            name=user,
             full_name=full_name,
             email=email,
-            token_name=token,
+            token_name=name,
             token_role=Role(role),
-            token_created_at=created_at,
+            token_created_at=made,
             token_expires_at=expires_at,
+            token_id=token_id,
+            token_kind=TokenKind(kind),
+            token_used_at=used,
+            reach=None if reach is None else Reach(tuple(reach)),
         )
     raise InvalidTokenError("Invalid credentials in Authorization header")
 
@@ -205,8 +264,16 @@ def organizations_of(session: Session, caller: Caller) -> list[OrganizationMembe
     return [OrganizationMembership(n.name, n.full_name, Role(role)) for n, role in rows]
 
 
-def role_in(session: Session, caller: Caller, namespace: Namespace) -> Role | None:
-    """Return what the caller may do in a namespace, as far as their token carries."""
+def role_in(
+    session: Session, caller: Caller, namespace: Namespace, *, of: tuple[str, str] | None = None
+) -> Role | None:
+    """Return what the caller may do in a namespace, as far as their token carries.
+
+    With the kind and the name of a repository, what they may do with that one: a token may be
+    limited to it.
+    """
+    if caller.reach is not None and not caller.reach.holds(namespace.name, of=of):
+        return None
     if namespace.id == caller.user_id:
         role = Role.ADMIN
     else:
@@ -218,15 +285,43 @@ def role_in(session: Session, caller: Caller, namespace: Namespace) -> Role | No
 
 
 def role_under(
-    session: Session, caller: Caller, name: str
+    session: Session, caller: Caller, name: str, *, of: tuple[str, str] | None = None
 ) -> tuple[Namespace, Role] | tuple[None, None]:
     """Return a namespace in which the caller has a role, and that.
 
     One that is not there costs the same questions as one that is not theirs.
     """
     namespace = find_namespace(session, name)
-    role = role_in(session, caller, _NOWHERE if namespace is None else namespace)
+    role = role_in(session, caller, _NOWHERE if namespace is None else namespace, of=of)
     return (None, None) if namespace is None or role is None else (namespace, role)
+
+
+def role_for(session: Session, caller: Caller, repository: Repository) -> Role | None:
+    """Return what the caller may do with a repository, as far as their token carries."""
+    named = (repository.kind, repository.name)
+    return role_in(session, caller, repository.namespace, of=named)
+
+
+def require_within(caller: Caller, repository: Repository) -> None:
+    """Refuse to change anything outside of what a token is limited to, whatever is open to all."""
+    named = (repository.kind, repository.name)
+    if caller.reach is not None and not caller.reach.holds(repository.namespace.name, of=named):
+        raise ForbiddenError(
+            "This token is limited to " + ", ".join(caller.reach.resources) + ": elsewhere it only "
+            "reads what is public."
+        )
+
+
+def namespaces_of(session: Session, caller: Caller | None) -> set[int]:
+    """Return the numbers of the namespaces in which the caller has a role, as far as it carries."""
+    if caller is None:
+        return set()
+    organizations = session.connection().scalars(_ORGANIZATIONS, {"user": caller.user_id})
+    found = {caller.user_id, *organizations}
+    if caller.reach is not None:
+        keys = [resource.lower() for resource in caller.reach.resources]
+        found &= set(session.scalars(select(Namespace.id).where(Namespace.name_key.in_(keys))))
+    return found
 
 
 def find_namespace(session: Session, name: str) -> Namespace | None:
@@ -280,6 +375,16 @@ def _add_namespace(
     session.add(namespace)
     session.flush()
     return namespace
+
+
+def new_secret(prefix: str) -> str:
+    """Return 256 random bits as text."""
+    return prefix + secrets.token_urlsafe(32)
+
+
+def lookup_of(secret: str) -> str:
+    """Return the part of a token by which it is found, which is kept as it is."""
+    return secret[:_LOOKUP_LENGTH]
 
 
 def digest_of(secret: str) -> str:

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, delete, insert, or_, select
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.cards import Card
-from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.tables import EvaluationResult, Membership, Namespace, Repository
+from fin_qlora_hub.identity import Caller, namespaces_of
+from fin_qlora_hub.tables import EvaluationResult, Namespace, Repository
 from fin_qlora_hub.visibility import Kind
 
 MAX_RANKED = 1000
@@ -74,12 +74,7 @@ def leaderboard(
     )
     visible: ColumnElement[bool] = Repository.private.is_(False)
     if caller is not None:
-        organizations = select(Membership.organization_id).filter_by(user_id=caller.user_id)
-        visible = or_(
-            visible,
-            Repository.namespace_id == caller.user_id,
-            Repository.namespace_id.in_(organizations),
-        )
+        visible = or_(visible, Repository.namespace_id.in_(namespaces_of(session, caller)))
     query = query.where(visible)
     if task is not None:
         query = query.where(EvaluationResult.task == task)

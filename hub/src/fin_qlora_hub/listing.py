@@ -23,8 +23,8 @@ from sqlalchemy.orm import Session
 
 from fin_qlora_hub import finding
 from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.identity import Caller, find_namespace
-from fin_qlora_hub.tables import Membership, Namespace, Repository, RepositoryTag
+from fin_qlora_hub.identity import Caller, find_namespace, namespaces_of
+from fin_qlora_hub.tables import Namespace, Repository, RepositoryTag
 from fin_qlora_hub.visibility import SEEN_COLUMNS, Kind, Seen, as_seen
 
 _ROWS_AT_ONCE = 50
@@ -76,10 +76,6 @@ class Shape:
 _repositories = Repository.__table__.c
 _namespaces = Namespace.__table__.c
 _tags = RepositoryTag.__table__.c
-_memberships = Membership.__table__.c
-_ORGANIZATIONS = select(_memberships.organization_id).where(
-    _memberships.user_id == bindparam("user")
-)
 _CARDS = select(_repositories.id, _repositories.card_details).where(
     _repositories.id.in_(bindparam("ids", expanding=True))
 )
@@ -185,10 +181,7 @@ def statement(shape: Shape) -> Select[Any]:
 
 def _parts(session: Session, wanted: Search, caller: Caller | None) -> Iterator[dict[str, Any]]:
     """Yield the values that ask for what is public, then for each namespace of the caller."""
-    own: set[int] = set()
-    if caller is not None:
-        rows = session.connection().execute(_ORGANIZATIONS, {"user": caller.user_id})
-        own = {caller.user_id, *(number for (number,) in rows)}
+    own = namespaces_of(session, caller)
     if not wanted.author:
         yield {"private": False}
         yield from ({"private": True, "namespace": number} for number in sorted(own))

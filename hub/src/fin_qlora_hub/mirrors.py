@@ -133,7 +133,9 @@ def may_read(session: Session, settings: Settings, name: RepositoryName, caller:
     namespace = find_namespace(session, name.namespace)
     if namespace is None or namespace.kind != MIRROR:
         return False
-    return settings.mirror_readers == "everyone" or role_in(session, caller, namespace) is not None
+    if settings.mirror_readers == "everyone":
+        return True
+    return role_in(session, caller, namespace, of=(name.kind, name.name)) is not None
 
 
 def find_mirror(session: Session, name: RepositoryName) -> Mirror | None:

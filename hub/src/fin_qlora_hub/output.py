@@ -19,6 +19,13 @@ class Format(StrEnum):
     QUIET = "quiet"
 
 
+class TokenRole(StrEnum):
+    """How far a token carries."""
+
+    READ = "read"
+    WRITE = "write"
+
+
 DataDir = Annotated[
     Path | None,
     typer.Option(

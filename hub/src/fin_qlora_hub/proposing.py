@@ -7,7 +7,7 @@ namespace has sent.
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.gating import require_download
-from fin_qlora_hub.identity import MIRROR, Caller, Role, role_in
+from fin_qlora_hub.identity import MIRROR, Caller, Role, require_within, role_for
 from fin_qlora_hub.references import PULL_REQUESTS
 from fin_qlora_hub.repositories import open_readable, open_writable
 from fin_qlora_hub.tables import Discussion, Repository
@@ -23,6 +23,7 @@ def open_proposable(session: Session, wanted: RepositoryName, caller: Caller | N
         return repository
     if caller.token_role is Role.READ or repository.namespace.kind == MIRROR:
         return open_writable(session, wanted, caller)  # which says what is missing
+    require_within(caller, repository)
     require_download(session, repository, caller)
     return repository
 
@@ -54,9 +55,9 @@ def access_to_send(session: Session, repository: Repository, caller: Caller | No
     """Return what lets a caller send contents for a repository that they may propose to change."""
     caller = signed_in(caller)
     owner = repository.namespace_id if _may_write(session, repository, caller) else caller.user_id
-    return Access(repository.id, owner, caller.user_id, Scope.WRITE)
+    return Access(repository.id, owner, caller.user_id, Scope.WRITE, token_id=caller.token_id)
 
 
 def _may_write(session: Session, repository: Repository, caller: Caller) -> bool:
-    role = role_in(session, caller, repository.namespace)
+    role = role_for(session, caller, repository)
     return role is not None and role.writes

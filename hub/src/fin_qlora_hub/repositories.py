@@ -19,7 +19,7 @@ from fin_qlora_hub.errors import (
     RepositoryNotFoundError,
 )
 from fin_qlora_hub.finding import keep_name
-from fin_qlora_hub.identity import Caller, Role, find_namespace, role_in, role_under
+from fin_qlora_hub.identity import Caller, Role, find_namespace, role_for, role_in, role_under
 from fin_qlora_hub.names import check_repository_name
 from fin_qlora_hub.protection import require_loose, require_removable
 from fin_qlora_hub.quotas import quota_of, require_room
@@ -89,7 +89,8 @@ def claim(
 ) -> Repository:
     """Take a name for a repository that is to have a history."""
     caller = signed_in(caller)
-    namespace, role = role_under(session, caller, wanted.namespace)
+    named = (wanted.kind, wanted.name)
+    namespace, role = role_under(session, caller, wanted.namespace, of=named)
     if namespace is None or role is None or not role.writes:
         # One answer for what is not there and what is not theirs.
         raise ForbiddenError(
@@ -130,7 +131,7 @@ def open_writable(session: Session, wanted: RepositoryName, caller: Caller | Non
     """Return a repository that the caller may change."""
     caller = signed_in(caller)
     repository = open_readable(session, wanted, caller)
-    role = role_in(session, caller, repository.namespace)
+    role = role_for(session, caller, repository)
     if role is None or not role.writes:
         needed = (
             "a token with the role 'write'"
@@ -188,7 +189,8 @@ def move(
     """Give a repository another name; the old one leads to it."""
     caller = signed_in(caller)
     repository = open_writable(session, source, caller)
-    namespace, role = role_under(session, caller, target.namespace)
+    named = (target.kind, target.name)
+    namespace, role = role_under(session, caller, target.namespace, of=named)
     if namespace is None or role is None or not role.writes:
         raise ForbiddenError(
             f"You don't have the rights to move a {target.kind} to the namespace "

@@ -48,7 +48,11 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcTime, dict[str, Any]: JSON}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON(none_as_null=True),
+    }
 
 
 class Namespace(Base):
@@ -81,7 +85,12 @@ class Membership(Base):
 
 
 class Token(Base):
-    """An access token, known only by its digest."""
+    """Something that lets a program act as a user: an access token, known only by its digest,
+    or a sign-in, whose secrets are rows of their own.
+
+    `reach` lists what it is limited to; empty means everything that the user may do. `approved_by`
+    is the token by which a sign-in was approved, and with which it ends.
+    """
 
     __tablename__ = "tokens"
     __table_args__ = (UniqueConstraint("user_id", "name"),)
@@ -94,6 +103,57 @@ class Token(Base):
     digest: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
+    kind: Mapped[str] = mapped_column(String(8), server_default="access")
+    reach: Mapped[list[str] | None]
+    client_id: Mapped[str | None] = mapped_column(String(100))
+    approved_by: Mapped[int | None] = mapped_column(index=True)
+    last_used_at: Mapped[datetime | None]
+
+
+class IssuedSecret(Base):
+    """An access or refresh token of a sign-in; one that was `used` has been exchanged already."""
+
+    __tablename__ = "issued_secrets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("tokens.id", ondelete="CASCADE"), index=True)
+    lookup: Mapped[str] = mapped_column(String(16), index=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class DeviceRequest(Base):
+    """A program's wish to act as somebody, until they approve or deny it in a browser."""
+
+    __tablename__ = "device_requests"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    user_code: Mapped[str] = mapped_column(String(8), unique=True)
+    client_id: Mapped[str] = mapped_column(String(100))
+    address: Mapped[str] = mapped_column(String(64))
+    agent: Mapped[str] = mapped_column(String(120))
+    status: Mapped[str] = mapped_column(String(8))
+    token_id: Mapped[int | None] = mapped_column(
+        ForeignKey("tokens.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ExternalIdentity(Base):
+    """Whom an OpenID provider knows by `subject`, once they have signed on here."""
+
+    __tablename__ = "external_identities"
+
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("namespaces.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[datetime]
 
 
 LISTED = ("namespace_id", "kind", "private", "updated_at", "created_at", "downloads")

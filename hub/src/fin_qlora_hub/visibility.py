@@ -148,9 +148,18 @@ def see(session: Session, wanted: RepositoryName, caller: Caller | None) -> Seen
     if row is not None:
         *columns, namespace_id, role = row
         seen = as_seen(columns)
-        if not seen.private or namespace_id == user or role is not None:
+        theirs = namespace_id == user or role is not None
+        if not seen.private or (theirs and _reaches(caller, wanted)):
             return seen
     raise _absent(session, wanted, caller, user=user)
+
+
+def _reaches(caller: Caller | None, wanted: RepositoryName) -> bool:
+    return (
+        caller is None
+        or caller.reach is None
+        or caller.reach.holds(wanted.namespace, of=(wanted.kind, wanted.name))
+    )
 
 
 def as_seen(columns: Any) -> Seen:
@@ -178,9 +187,13 @@ def _absent(
     if row is None:
         return _hidden(caller)
     namespace_id, namespace_kind, role, moved_to, name, private, owner_id, role_there = row
-    if moved_to is not None and (not private or owner_id == user or role_there is not None):
-        return RepositoryMovedError(f"{moved_to}/{name}")
-    if namespace_kind == MIRROR or (namespace_id != user and role is None):
+    if moved_to is not None:
+        theirs = owner_id == user or role_there is not None
+        there = RepositoryName(wanted.kind, moved_to, name)
+        if not private or (theirs and _reaches(caller, there)):
+            return RepositoryMovedError(f"{moved_to}/{name}")
+    theirs = (namespace_id == user or role is not None) and _reaches(caller, wanted)
+    if namespace_kind == MIRROR or not theirs:
         return _hidden(caller)
     return RepositoryNotFoundError(_MISSING)
 

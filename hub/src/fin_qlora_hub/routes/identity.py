@@ -1,11 +1,14 @@
 """Who the caller is, and whether they may use a repository."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from fin_qlora_hub.errors import InvalidTokenError
 from fin_qlora_hub.gating import require_download
-from fin_qlora_hub.identity import organizations_of
+from fin_qlora_hub.identity import Caller, TokenKind, organizations_of
+from fin_qlora_hub.limited import Entity, entities_of
 from fin_qlora_hub.repositories import open_readable, open_writable
 from fin_qlora_hub.routes.dependencies import AnyCaller, CurrentCaller, CurrentHub, Target
 from fin_qlora_hub.routes.payloads import moment
@@ -20,6 +23,7 @@ def who_am_i(hub: CurrentHub, caller: AnyCaller) -> JSONResponse:
         raise InvalidTokenError("Invalid username or password.")
     with hub.database.reading() as session:
         organizations = organizations_of(session, caller)
+        entities = entities_of(session, caller)
     return JSONResponse(
         {
             "type": "user",
@@ -37,16 +41,47 @@ def who_am_i(hub: CurrentHub, caller: AnyCaller) -> JSONResponse:
                 }
                 for membership in organizations
             ],
-            "auth": {
-                "type": "access_token",
-                "accessToken": {
-                    "displayName": caller.token_name,
-                    "role": caller.token_role,
-                    "createdAt": moment(caller.token_created_at),
-                },
-            },
+            "auth": _described(caller, entities),
         }
     )
+
+
+def _described(caller: Caller, entities: Sequence[Entity]) -> dict[str, object]:
+    """Return how the caller's token is shown; clients name what they keep by its `displayName`."""
+    token: dict[str, object] = {
+        "role": caller.token_role,
+        "createdAt": moment(caller.token_created_at),
+    }
+    if caller.reach is not None:
+        permissions = ["repo.content.read", *(["repo.write"] if caller.token_role.writes else [])]
+        token["role"] = "fineGrained"
+        token["fineGrained"] = {
+            "canReadGatedRepos": caller.reach.holds(caller.name),
+            "global": [],
+            "scoped": [
+                {
+                    "entity": {
+                        "_id": f"{entity.id:024x}",
+                        "type": entity.kind,
+                        "name": entity.name,
+                    },
+                    "permissions": permissions,
+                }
+                for entity in entities
+            ],
+        }
+    if caller.token_kind is TokenKind.ACCESS:
+        return {"type": "access_token", "accessToken": {"displayName": caller.token_name, **token}}
+    assert caller.token_expires_at is not None
+    return {
+        "type": "oauth",
+        "expiresAt": moment(caller.token_expires_at),
+        "accessToken": token,
+    }
+
+
+def _entity(entity: Entity) -> dict[str, str]:
+    return {"_id": f"{entity.id:024x}", "type": entity.kind, "name": entity.name}
 
 
 @router.get("/api/{kinds}/{namespace}/{name}/auth-check")

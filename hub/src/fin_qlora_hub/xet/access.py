@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError, RepositoryNotFoundError
 from fin_qlora_hub.gating import RequestStatus
 from fin_qlora_hub.identity import Role
-from fin_qlora_hub.tables import AccessRequest, HubState, Membership, Repository
+from fin_qlora_hub.tables import AccessRequest, HubState, Membership, Repository, Token
 from fin_qlora_hub.xet.signing import Signer, new_key
 
 TOKEN_SECONDS = 30 * 60
@@ -29,12 +29,16 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Access:
-    """Whose token it is, for which repository, and to which namespace belongs what they send."""
+    """Whose token it is, for which repository, and to which namespace belongs what they send.
+
+    `token_id` is the access token by which they got it, with which it ends.
+    """
 
     repository_id: int
     namespace_id: int
     user_id: int
     scope: Scope
+    token_id: int = 0
 
     @property
     def proposes(self) -> bool:
@@ -65,13 +69,19 @@ class Access:
             namespace_id=claims["namespace_id"],
             user_id=claims["user_id"],
             scope=Scope(claims["scope"]),
+            token_id=claims.get("token_id", 0),
         )
 
 
 def require(session: Session, access: Access, *, scope: Scope) -> Repository:
-    """Return the repository of a token that suffices; its user may have lost a role meanwhile."""
+    """Return the repository of a token that suffices.
+
+    Meanwhile its user may have lost a role, or the access token by which they got it.
+    """
     if scope is Scope.WRITE and access.scope is not Scope.WRITE:
         raise ForbiddenError("This token reads: ask for one that writes.")
+    if access.token_id and session.get(Token, access.token_id) is None:
+        raise InvalidTokenError("The access token by which this began has been revoked.")
     repository = session.get(Repository, access.repository_id)
     if repository is None:
         raise RepositoryNotFoundError("Repository not found")

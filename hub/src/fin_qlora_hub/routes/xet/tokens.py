@@ -35,8 +35,8 @@ def give_read_token(
         require_download(session, repository, caller)
         resolve(session, repository, revision)
         hub.recorder.read(place_of(repository), revision, way="token")
-        user = STRANGER if caller is None else caller.user_id
-        access = Access(repository.id, repository.namespace_id, user, Scope.READ)
+        user, token = (STRANGER, 0) if caller is None else (caller.user_id, caller.token_id)
+        access = Access(repository.id, repository.namespace_id, user, Scope.READ, token)
         place = f"{generation(session)}-{repository.namespace.name}"
     return _token(hub, access, url=f"{public_url}/xet/{place}")
 

@@ -1,0 +1,188 @@
+"""Tokens for programs: by a code that somebody approves, by renewal, in exchange for another's."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from fin_qlora_hub import device_flow, sign_ins
+from fin_qlora_hub.attempts import Attempts, Pace
+from fin_qlora_hub.errors import OAuthError
+from fin_qlora_hub.hub import Hub
+from fin_qlora_hub.identity import digest_of
+from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
+from fin_qlora_hub.routes.problems import problem
+from fin_qlora_hub.text import quoted
+
+router = APIRouter()
+
+MAX_BYTES = 64 * 1024
+MAX_FIELDS = 20
+MAX_CLIENT_ID = 100
+_DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+_RENEWAL = "refresh_token"
+_NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_asking = Attempts(30, seconds=300)
+_pace = Pace()
+
+
+@router.post("/oauth/device")
+async def begin_sign_in(request: Request, hub: CurrentHub, public_url: PublicUrl) -> JSONResponse:
+    """Give a program two codes: one to keep, one to show to its user."""
+    address = address_of(request)
+    if not _asking.spend(address):
+        return problem(
+            429,
+            "TooManyRequests",
+            "Too many programs have asked for a code from this address: wait some minutes.",
+            headers={"Retry-After": "60", **_NOT_KEPT},
+            body={"error": "slow_down"},
+        )
+    try:
+        client_id = _client_id(await read_fields(request))
+        agent = request.headers.get("user-agent", "")
+
+        def ask() -> device_flow.Begun:
+            with hub.database.writing() as session:
+                return device_flow.ask(session, client_id=client_id, address=address, agent=agent)
+
+        begun = await in_writer(hub, ask)
+    except OAuthError as error:
+        return _refused(error)
+    page = f"{public_url}/oauth/device"
+    return JSONResponse(
+        {
+            "device_code": begun.device_code,
+            "user_code": begun.user_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?user_code={begun.user_code}",
+            "expires_in": begun.seconds,
+            "interval": device_flow.INTERVAL_SECONDS,
+        },
+        headers=_NOT_KEPT,
+    )
+
+
+@router.post("/oauth/token")
+async def give_token(request: Request, hub: CurrentHub) -> JSONResponse:
+    """Give a program a token for what it has: an approved code, or a refresh token."""
+    try:
+        fields = await read_fields(request)
+        match fields.get("grant_type"):
+            case str(kind) if kind == _DEVICE:
+                issued = await _by_code(hub, fields)
+            case str(kind) if kind == _RENEWAL:
+                issued = await _by_renewal(hub, fields)
+            case other:
+                raise OAuthError(
+                    "unsupported_grant_type", f"grant_type {quoted(str(other))} is not known here."
+                )
+    except OAuthError as error:
+        return _refused(error)
+    return JSONResponse(
+        {
+            "access_token": issued.access_token,
+            "token_type": "bearer",
+            "expires_in": issued.seconds,
+            "refresh_token": issued.refresh_token,
+        },
+        headers=_NOT_KEPT,
+    )
+
+
+async def _by_code(hub: Hub, fields: dict[str, str]) -> sign_ins.Issued:
+    code, client_id = _required(fields, "device_code"), _client_id(fields)
+    if not _pace.keeps(digest_of(code), interval=device_flow.INTERVAL_SECONDS):
+        raise OAuthError("slow_down", "Ask less often: wait five seconds longer than until now.")
+
+    def look() -> None:
+        with hub.database.reading() as session:
+            device_flow.require_answer(session, code, client_id=client_id)
+
+    def redeem() -> sign_ins.Issued:
+        hours = hub.settings.access_token_hours
+        with hub.database.writing() as session:
+            return device_flow.redeem(session, code, client_id=client_id, hours=hours)
+
+    await run_in_threadpool(look)  # most come too early, and need not wait for those who write
+    return await in_writer(hub, redeem)
+
+
+async def _by_renewal(hub: Hub, fields: dict[str, str]) -> sign_ins.Issued:
+    secret, client_id = _required(fields, "refresh_token"), _client_id(fields)
+
+    def renew() -> sign_ins.Issued | None:
+        hours = hub.settings.access_token_hours
+        with hub.database.writing() as session:
+            return sign_ins.renew(session, secret, client_id=client_id, hours=hours)
+
+    issued = await in_writer(hub, renew)
+    if issued is None:
+        raise OAuthError(
+            "invalid_grant",
+            "This refresh token was used before, so somebody else may have it: the sign-in has "
+            "been ended. Run `hf auth login` again.",
+        )
+    return issued
+
+
+def address_of(request: Request) -> str:
+    """Return the address from which a request comes."""
+    return request.client.host if request.client else "unknown"
+
+
+async def read_fields(request: Request) -> dict[str, str]:
+    """Read a form or a JSON object of text; nothing may stand there twice; raises OAuthError."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BYTES:
+            raise OAuthError("invalid_request", "The request is too large.")
+    try:
+        if request.headers.get("content-type", "").startswith("application/json"):
+            pairs = json.loads(body, object_pairs_hook=list)
+        else:
+            pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        fields = _unique(pairs)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise OAuthError(
+            "invalid_request", "The request must be a form, or a JSON object of plain text."
+        ) from error
+    return fields
+
+
+def _unique(pairs: Any) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name in fields or not isinstance(value, str) or "\0" in value:
+            raise ValueError(name)
+        value.encode()  # refuses halves of characters
+        fields[name] = value
+    return fields
+
+
+def _required(fields: dict[str, str], name: str) -> str:
+    value = fields.get(name, "")
+    if not value:
+        raise OAuthError("invalid_request", f"{name} is missing.")
+    return value
+
+
+def _client_id(fields: dict[str, str]) -> str:
+    value = _required(fields, "client_id")
+    if len(value) > MAX_CLIENT_ID or not value.isascii() or not value.isprintable():
+        raise OAuthError("invalid_client", "client_id is not one.")
+    return value
+
+
+def _refused(error: OAuthError) -> JSONResponse:
+    return problem(
+        400,
+        error.code,
+        str(error),
+        headers=_NOT_KEPT,
+        body={"error": error.code, "error_description": str(error)},
+    )
