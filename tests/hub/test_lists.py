@@ -1,11 +1,15 @@
 """Lists and lookups read only what they show."""
 
+import gc
 import inspect
 
 import pytest
 from sqlalchemy import event
 
+from fin_qlora_hub.hub import initialise
 from fin_qlora_hub.routes.misc import show_health
+from fin_qlora_hub.serving import Server, serve
+from fin_qlora_hub.settings import Settings
 
 
 @pytest.fixture
@@ -69,3 +73,16 @@ def test_hashes_are_found_by_the_index(running, http, api, repository) -> None:
 
 def test_health_needs_no_thread() -> None:
     assert inspect.iscoroutinefunction(show_health)
+
+
+def test_what_is_loaded_is_left_out_of_later_collections(tmp_path, monkeypatch) -> None:
+    """A look through all of it takes longer than a request may."""
+    frozen = []
+    monkeypatch.setattr(Server, "run", lambda *_, **__: frozen.append(gc.get_freeze_count()))
+    settings = Settings(data_dir=tmp_path / "data")
+    initialise(settings)
+    try:
+        serve(settings, host="127.0.0.1", port=0, on_listening=print)
+        assert frozen[0] > 50_000
+    finally:
+        gc.unfreeze()

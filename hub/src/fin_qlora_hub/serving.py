@@ -1,5 +1,6 @@
 """Running the server, from the lock on its data directory to the last answer."""
 
+import gc
 import logging
 import re
 import signal
@@ -111,6 +112,9 @@ def serve(settings: Settings, *, host: str, port: int, on_listening: Callable[[s
             trusted_proxies=settings.trusted_proxies,
         )
         with delivering(hub, url=_url(listener)):
+            # What is loaded stays: looking through it again would stop all requests for a while.
+            gc.collect()
+            gc.freeze()
             server.run(sockets=[listener])
 
 
