@@ -8,9 +8,10 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
 from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError, NotFoundError, UpstreamError
+from fin_qlora_hub.following import list_followed
 from fin_qlora_hub.identity import Role, add_organization, add_user, grant
 from fin_qlora_hub.mirroring import Mirroring
-from fin_qlora_hub.mirrors import list_followed, remove_mirror
+from fin_qlora_hub.mirrors import remove_mirror
 from fin_qlora_hub.visibility import Kind, RepositoryName
 
 WEIGHTS = random.Random(7).randbytes(2_500_000)

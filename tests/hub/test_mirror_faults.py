@@ -16,8 +16,12 @@ from waiting import wait_until
 
 from fin_qlora_hub import fetching, upstream
 from fin_qlora_hub.checking import check, scrub
-from fin_qlora_hub.errors import UpstreamError
+from fin_qlora_hub.errors import QuotaExceededError, UpstreamError
+from fin_qlora_hub.following import list_followed
+from fin_qlora_hub.identity import find_namespace
 from fin_qlora_hub.mirroring import Mirroring
+from fin_qlora_hub.mirrors import begin
+from fin_qlora_hub.quotas import UNLIMITED, set_quota
 from fin_qlora_hub.visibility import Kind, RepositoryName
 
 BASE = RepositoryName(Kind.MODEL, "lab", "base")
@@ -215,6 +219,7 @@ def test_redirects_go_where_they_may_and_without_the_token(there, here, monkeypa
         refused(here, "not in FIN_QLORA_HUB_MIRROR_DOWNLOAD_HOSTS")
         del there.instead["/api/models/lab/base/refs"]
         host = elsewhere.url.removeprefix("http://")
+        target["Location"] += "?signature=" + "s" * 4000  # such addresses are long
         made = take(here, mirror_download_hosts=(host,))
         assert made.commit == OID
         assert [headers.get("authorization") for _, headers in elsewhere.requests] == [None]
@@ -249,6 +254,23 @@ def test_contents_of_others_are_no_shortcut(there, here) -> None:
     there.add("s.bin", secret, large=True)
     there.instead[f"{FILE}/s.bin"] = lambda request: send(request, b"", status=404)
     refused(here, "answers 404")
+
+
+def test_a_namespace_has_its_quota(there, here) -> None:
+    with here.hub.database.writing() as session:
+        set_quota(session, _lab(session), 2_000_000)
+    with pytest.raises(QuotaExceededError, match="too many for 'lab'"):
+        take(here)
+    assert there.asked("resolve") == []  # before any byte
+    assert not here.api().repo_exists("lab/base")
+    with here.hub.database.writing() as session:
+        set_quota(session, _lab(session), UNLIMITED)
+    assert take(here).commit == OID
+
+
+def _lab(session):
+    begin(session, BASE, upstream="", whole=True)
+    return find_namespace(session, "lab")
 
 
 def test_kill_and_go_on(there, here, tmp_path) -> None:
@@ -288,6 +310,9 @@ def test_kill_and_go_on(there, here, tmp_path) -> None:
             process.send_signal(signal.SIGKILL)
     assert not here.api().repo_exists("lab/base")
     assert list(check(here.hub)) == []
+    with here.hub.database.reading() as session:
+        (begun,) = list_followed(session)
+    assert (str(begun.name), begun.commit, begun.size) == ("lab/base", "", 2_000_023)
     there.instead.clear()
     there.requests.clear()
     assert take(here).commit == OID

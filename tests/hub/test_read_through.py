@@ -20,9 +20,9 @@ from fin_qlora_hub import fetching, reading_through
 from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import Search, find
 from fin_qlora_hub.checking import check, scrub
+from fin_qlora_hub.following import list_followed
 from fin_qlora_hub.identity import Role, grant
 from fin_qlora_hub.mirroring import Mirroring
-from fin_qlora_hub.mirrors import list_followed
 from fin_qlora_hub.visibility import Kind, RepositoryName
 
 WEIGHTS = random.Random(9).randbytes(3_000_000)

@@ -91,8 +91,8 @@ def known_contents(session: Session, mirror: Mirror) -> list[Content]:
 
 def stored_bytes(session: Session) -> int:
     """Return the bytes of all that is mirrored here."""
-    held = select(func.coalesce(func.sum(StoredFile.size), 0)).join(
-        Mirror, Mirror.repository_id == StoredFile.repository_id
+    held = select(func.coalesce(func.sum(Repository.stored_bytes), 0)).join(
+        Mirror, Mirror.repository_id == Repository.id
     )
     fetched = select(func.coalesce(func.sum(MirrorContent.size), 0)).where(
         MirrorContent.fetched_at.is_not(None)

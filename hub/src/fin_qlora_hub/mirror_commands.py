@@ -47,7 +47,7 @@ def sync(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
 
     Exits with 1 and a line for each that could not be had; those stay as they were.
     """
-    from fin_qlora_hub.mirrors import followed_references
+    from fin_qlora_hub.following import followed_references
 
     problems = []
     with _mirroring(data_dir) as (hub, mirroring):
@@ -71,13 +71,13 @@ def sync(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
 @app.command("list")
 def show(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
     """Show what is mirrored, and what went wrong with it."""
+    from fin_qlora_hub.following import list_followed
     from fin_qlora_hub.hub import open_hub
-    from fin_qlora_hub.mirrors import list_followed
 
     with open_hub(settings_of(data_dir)) as hub, hub.database.reading() as session:
         followed = list_followed(session)
     for one in followed:
-        prefix = "" if one.kind == "model" else f"{one.kind}s/"
+        prefix = "" if one.name.kind == "model" else f"{one.name.kind}s/"
         missing = f", {one.missing:,} to come" if one.missing else ""
         problem = f" {one.problem}" if one.problem else ""
         shown = {
@@ -91,7 +91,8 @@ def show(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
             "problem": one.problem,
         }
         text = (
-            f"{shown['name']}@{one.revision} {one.commit}, {one.size:,} bytes{missing}, "
+            f"{shown['name']}@{one.revision or '-'} {one.commit or '-'}, "
+            f"{one.size:,} bytes{missing}, "
             f"looked up {shown['checked_at']}.{problem}"
         )
         typer.echo({Format.HUMAN: text, Format.JSON: json.dumps(shown)}.get(form, shown["name"]))

@@ -25,6 +25,7 @@ from fin_qlora_hub.mirrors import Taken, begin, find_mirror, is_here, keep, note
 from fin_qlora_hub.names import check_path
 from fin_qlora_hub.outgoing import Outgoing
 from fin_qlora_hub.publishing import Published, publish
+from fin_qlora_hub.quotas import require_room
 from fin_qlora_hub.references import DEFAULT_BRANCH, resolve
 from fin_qlora_hub.settings import MIB, Settings
 from fin_qlora_hub.storage import Storage
@@ -189,6 +190,7 @@ class Mirroring:
 
     def _require_room(self, session: Session, number: int, name: RepositoryName, more: int) -> None:
         mirror = session.get_one(Mirror, number)
+        require_room(session, mirror.namespace_id, more)
         own = sum(content.size for content in known_contents(session, mirror))
         limits = (
             (own, self._settings.mirror_repository_bytes, "REPOSITORY"),

@@ -26,12 +26,10 @@ from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.tables import (
     Commit,
     Mirror,
-    MirrorContent,
     MirrorRevision,
     Namespace,
     Reference,
     Repository,
-    StoredFile,
 )
 from fin_qlora_hub.trees import Tree, store_tree
 from fin_qlora_hub.upstream import UpstreamCommit
@@ -54,21 +52,6 @@ class Taken:
     described: UpstreamCommit
     held: Sequence[Content]
     to_come: Sequence[Awaited]
-
-
-@dataclass(frozen=True)
-class Followed:
-    """What is told of a mirrored revision; `missing` of its repository's bytes are not here."""
-
-    name: str
-    kind: str
-    revision: str
-    commit: str
-    whole: bool
-    size: int
-    missing: int
-    checked_at: datetime
-    problem: str | None
 
 
 def allows(settings: Settings, name: RepositoryName) -> bool:
@@ -308,58 +291,6 @@ def checked_at(session: Session, mirror: Mirror, revision: str) -> datetime | No
             MirrorRevision.mirror_id == mirror.id, MirrorRevision.revision.in_(names)
         )
     )
-
-
-def followed_references(session: Session) -> list[tuple[RepositoryName, str]]:
-    """Return the branches and tags that are mirrored, by their full names."""
-    query = (
-        select(Mirror.kind, Namespace.name, Repository.name, MirrorRevision.revision)
-        .join(MirrorRevision, MirrorRevision.mirror_id == Mirror.id)
-        .join(Repository, Repository.id == Mirror.repository_id)
-        .join(Namespace, Namespace.id == Mirror.namespace_id)
-        .where(MirrorRevision.revision.startswith("refs/"))
-        .order_by(Mirror.id, MirrorRevision.revision)
-    )
-    return [
-        (RepositoryName(Kind(kind), namespace, name), revision)
-        for kind, namespace, name, revision in session.execute(query)
-    ]
-
-
-def list_followed(session: Session) -> Sequence[Followed]:
-    """Return what is mirrored, by name and revision."""
-    held = (
-        select(func.coalesce(func.sum(StoredFile.size), 0))
-        .where(StoredFile.repository_id == Mirror.repository_id)
-        .correlate(Mirror)
-        .scalar_subquery()
-    )
-    missing = (
-        select(func.coalesce(func.sum(MirrorContent.size), 0))
-        .where(MirrorContent.mirror_id == Mirror.id, MirrorContent.fetched_at.is_(None))
-        .correlate(Mirror)
-        .scalar_subquery()
-    )
-    query = (
-        select(Mirror, MirrorRevision, Repository, held, missing)
-        .join(MirrorRevision, MirrorRevision.mirror_id == Mirror.id)
-        .join(Repository, Repository.id == Mirror.repository_id)
-        .order_by(Mirror.kind, Mirror.namespace_id, Mirror.name_key, MirrorRevision.revision)
-    )
-    return [
-        Followed(
-            name=f"{repository.namespace.name}/{repository.name}",
-            kind=mirror.kind,
-            revision=revision.revision.removeprefix("refs/heads/").removeprefix("refs/tags/"),
-            commit=revision.commit_oid,
-            whole=mirror.whole,
-            size=int(size),
-            missing=int(absent),
-            checked_at=revision.checked_at,
-            problem=revision.problem,
-        )
-        for mirror, revision, repository, size, absent in session.execute(query)
-    ]
 
 
 def remove_mirror(

@@ -26,6 +26,8 @@ IDLE_SECONDS = 30.0
 IDLE_BYTES = 64 * 1024
 MAX_BYTES = 1024 * 1024
 MAX_URL = 2048
+# Signed addresses, to which another hub sends this one, are longer than those that people write.
+MAX_STREAMED_URL = 8192
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PIECE_BYTES = 1024 * 1024
@@ -97,9 +99,9 @@ class Outgoing:
     networks: Sequence[Network] = ()
     tls: ssl.SSLContext = field(default_factory=_trusting, repr=False)
 
-    def check(self, url: str) -> None:
+    def check(self, url: str, *, limit: int = MAX_URL) -> None:
         """Refuse an address that may never be asked, whatever its name says at the moment."""
-        scheme, host, _port, _target = _parts(url)
+        scheme, host, _port, _target = _parts(url, limit=limit)
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -163,7 +165,7 @@ class Outgoing:
         Raises ForbiddenAddressError or OutgoingError, also while the bytes are read.
         """
         end = time.monotonic() + seconds
-        host, target, connection = self._connection(url, end=end)
+        host, target, connection = self._connection(url, end=end, limit=MAX_STREAMED_URL)
         timer = threading.Timer(seconds, _break_off, (connection,))
         timer.daemon = True
         timer.start()
@@ -183,10 +185,12 @@ class Outgoing:
             timer.cancel()
             connection.close()
 
-    def _connection(self, url: str, *, end: float) -> tuple[str, str, "_Plain"]:
+    def _connection(
+        self, url: str, *, end: float, limit: int = MAX_URL
+    ) -> tuple[str, str, "_Plain"]:
         """Return the host, what to ask it for, and a connection that is not open yet."""
-        self.check(url)
-        scheme, host, port, target = _parts(url)
+        self.check(url, limit=limit)
+        scheme, host, port, target = _parts(url, limit=limit)
         if scheme == "https":
             return host, target, _Tls(self, host, port, end=end, context=self.tls)
         return host, target, _Plain(self, host, port, end=end)
@@ -261,13 +265,13 @@ class _Tls(_Plain):
         secured.do_handshake()
 
 
-def _parts(url: str) -> tuple[str, str, int, str]:
+def _parts(url: str, *, limit: int = MAX_URL) -> tuple[str, str, int, str]:
     """Return scheme, host, port and what stands behind them; raises ForbiddenAddressError."""
     wrong = ForbiddenAddressError(
         "An address must be written as https://host/path, in plain characters, without a user, "
-        f"a password or '#', and with at most {MAX_URL:,} characters."
+        f"a password or '#', and with at most {limit:,} characters."
     )
-    if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or set(url) & set(" \\"):
+    if len(url) > limit or not url.isascii() or not url.isprintable() or set(url) & set(" \\"):
         raise wrong
     try:
         split = urlsplit(url)
