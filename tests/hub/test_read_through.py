@@ -243,6 +243,42 @@ def test_a_broken_download_goes_on(there, here) -> None:
         assert len(there.asked("model.safetensors")) == 1
 
 
+def test_another_server_goes_on_where_one_was_killed(there, here, served, monkeypatch) -> None:
+    settings = here.hub.settings
+    for name, value in {
+        "MIRROR_UPSTREAM": there.url,
+        "MIRROR_ALLOW": "lab/*",
+        "MIRROR_READERS": "everyone",
+        "OUTGOING_NETWORKS": "127.0.0.0/8",
+        "MIRROR_TOKEN": "upstream-secret",
+    }.items():
+        monkeypatch.setenv(f"FIN_QLORA_HUB_{name}", value)
+    if settings.database_url is not None:
+        monkeypatch.setenv("FIN_QLORA_HUB_DATABASE_URL", settings.database_url.get_secret_value())
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in settings.mirror_path.iterdir())
+
+    with held_back(there, after=1_000_000), here.http() as http, ThreadPoolExecutor(1) as pool:
+        http.get(API)
+        with served(settings.data_dir) as (process, url):
+            begun = httpx.stream("GET", url + WEIGHTS_HERE, headers=http.headers, timeout=30)
+            with begun as answer:
+                pieces = answer.iter_raw()
+                assert next(pieces)
+                assert wait_until(lambda: size() == 1_000_000)
+                along = pool.submit(got, http)  # at the server that does not fetch it
+                assert not along.done()
+                process.kill()
+                there.instead.clear()
+                with pytest.raises(httpx.RemoteProtocolError):
+                    list(pieces)
+        assert along.result() == WEIGHTS
+    assert wait_until(lambda: sound(here))
+    ranges = [headers.get("range") for headers in there.asked("model.safetensors")]
+    assert ranges == [None, "bytes=1000000-"]
+
+
 def test_wrong_bytes_never_arrive_whole(there, here, tmp_path) -> None:
     wrong = WEIGHTS[:-1] + bytes([WEIGHTS[-1] ^ 1])
     there.instead[WEIGHTS_AT] = lambda request: send(request, wrong)
