@@ -212,6 +212,16 @@ def test_nobody_takes_the_name_of_what_is_mirrored(there, here) -> None:
     assert sound(here)
 
 
+def test_what_was_removed_may_come_back(there, here) -> None:
+    oid = take(here).commit
+    with here.hub.database.writing() as session:
+        remove_mirror(session, here.hub.settings, BASE)
+    assert not here.api().repo_exists("lab/Base")
+    assert take(here).commit == oid
+    assert here.api().model_info("lab/Base").sha == oid
+    assert sound(here)
+
+
 def test_what_went_away_there_stays_here(there, here) -> None:
     oid = take(here).commit
     there.api().delete_repo("lab/Base")

@@ -279,6 +279,32 @@ def test_another_server_goes_on_where_one_was_killed(there, here, served, monkey
     assert ranges == [None, "bytes=1000000-"]
 
 
+def test_servers_that_share_no_disk(
+    there, mirroring, start_hub, moto, postgresql, tmp_path
+) -> None:
+    """Contents lie in a bucket: each server fetches for its own readers, and one keeps it."""
+    options = {"database_url": postgresql.new_database(), **moto.settings(moto.new_bucket())}
+    with (
+        mirroring(**options) as here,
+        start_hub(
+            tmp_path / "other", tokens=here.tokens, **{**here_options(here), **options}
+        ) as other,
+        here.http() as http,
+        other.http("bob") as elsewhere,
+    ):
+        assert http.get(API).json()["sha"] == elsewhere.get(API).json()["sha"] == OID
+        with held_back(there, after=1_000_000) as go_on, ThreadPoolExecutor(2) as pool:
+            running = [pool.submit(got, one) for one in (http, elsewhere)]
+            assert wait_until(lambda: len(there.asked("model.safetensors")) == 2)
+            go_on.set()
+            assert {f.result() for f in running} == {WEIGHTS}
+        assert wait_until(lambda: sound(here))
+        assert wait_until(lambda: http.get(WEIGHTS_HERE).status_code == 302)  # to the bucket
+        assert other.api().snapshot_download("lab/base", cache_dir=tmp_path / "cache")
+        for hub in (here, other):
+            assert wait_until(lambda hub=hub: not list(hub.hub.settings.mirror_path.iterdir()))
+
+
 def test_wrong_bytes_never_arrive_whole(there, here, tmp_path) -> None:
     wrong = WEIGHTS[:-1] + bytes([WEIGHTS[-1] ^ 1])
     there.instead[WEIGHTS_AT] = lambda request: send(request, wrong)
@@ -327,6 +353,38 @@ def test_the_other_hub_is_away(there, here, monkeypatch) -> None:
         assert "answers 503" in answer.json()["error"]
         there.instead.clear()
         assert wait_until(lambda: got(http) == WEIGHTS)
+
+
+def test_a_hub_that_stops_waits_for_nobody(there, mirroring) -> None:
+    with held_back(there, after=1_000_000), mirroring() as here, here.http() as http:
+        http.get(API)
+        with http.stream("GET", WEIGHTS_HERE) as answer:
+            assert next(answer.iter_raw())
+        began = time.monotonic()
+        here.hub.mirror.close()
+        assert time.monotonic() - began < 5
+        assert len(there.asked("model.safetensors")) == 1
+
+
+def test_names_are_written_as_they_are_there(there, mirroring) -> None:
+    for path in (f"{API}/revision/main", "/api/models/LAB/BASE/revision/main"):
+        there.instead[path] = lambda r: send_json(r, {"id": "Lab/Base", "sha": OID})
+    for path in [f"{API}/refs", f"{API}/tree/{OID}", f"{API}/commits/{OID}"]:
+        written = path.replace("lab/base", "Lab/Base")
+        there.instead[written] = lambda r, path=path: answer_as(there, r, path)
+    there.instead[f"/Lab/Base/resolve/{OID}/config.json"] = lambda request: send(
+        request, there.files["config.json"]
+    )
+    with mirroring(mirror_allow="LAB/b*") as here:
+        assert here.api().model_info("LAB/BASE").id == "Lab/Base"
+        assert here.api().model_info("lab/base").id == "Lab/Base"
+
+
+def answer_as(there, request, path: str) -> bool:
+    """Answer as if another path had been asked for."""
+    request.path = path
+    there.answer(request)
+    return True
 
 
 def test_refusals_count_for_a_while(there, here, monkeypatch) -> None:

@@ -157,12 +157,13 @@ def _mirror(
         yield None
         return
     with database.writing() as session:
-        for name in reserve(session, settings):
+        local = reserve(session, settings)
+        for name in local:
             _logger.warning("%s is a namespace of this hub: nothing is mirrored there", name)
     if not settings.mirror_allow:
         yield None
         return
-    mirror = ReadThrough(settings, database, storage)
+    mirror = ReadThrough(settings, database, storage, without=local)
     try:
         yield mirror
     finally:

@@ -136,6 +136,5 @@ def _mirroring(data_dir: DataDir) -> "Iterator[tuple[Hub, Mirroring]]":
         mirroring = Mirroring(settings, hub.database, hub.storage)
         try:
             yield hub, mirroring
-        except BaseException:
-            mirroring.fetcher.stop.set()
-            raise
+        finally:
+            mirroring.close()

@@ -63,6 +63,11 @@ class Mirroring:
         self._slots = BoundedSemaphore(settings.mirror_downloads)
         self.fetcher = Fetcher(settings.mirror_path, storage.blobs, self._upstream)
 
+    def close(self) -> None:
+        """End what is being fetched; it goes on from there another time."""
+        self.fetcher.stop.set()
+        self._upstream.close()
+
     def take(self, wanted: RepositoryName, revision: str, *, whole: bool) -> Mirrored:
         """Make a revision readable here, as it is on the other hub.
 

@@ -63,7 +63,7 @@ def allows(settings: Settings, name: RepositoryName) -> bool:
 
 def allowed_namespaces(settings: Settings) -> set[str]:
     """Return the namespaces of what may be mirrored when somebody reads it."""
-    return {p.removeprefix("datasets/").partition("/")[0].lower() for p in settings.mirror_allow}
+    return {p.removeprefix("datasets/").partition("/")[0] for p in settings.mirror_allow}
 
 
 def reserve(session: Session, settings: Settings) -> list[str]:
@@ -140,6 +140,7 @@ def begin(session: Session, name: RepositoryName, *, upstream: str, whole: bool)
     Raises AlreadyExistsError where this hub has a repository or an owner of that name by itself.
     """
     namespace = _reserve(session, name.namespace)
+    namespace.name = namespace.full_name = name.namespace  # as it is written there
     mirror = find_mirror(session, name)
     if mirror is None:
         check_repository_name(name.name)
@@ -314,7 +315,7 @@ def remove_mirror(
     others = select(Mirror.id).where(Mirror.namespace_id == namespace.id)
     local = select(Repository.id).where(Repository.namespace_id == namespace.id)
     if (
-        namespace.name_key not in allowed_namespaces(settings)
+        namespace.name_key not in {name.lower() for name in allowed_namespaces(settings)}
         and session.scalar(others.limit(1)) is None
         and session.scalar(local.limit(1)) is None
     ):

@@ -60,15 +60,20 @@ class Answer:
     body: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Streamed:
     """What another server says, while it still says it; its bytes are to be read once."""
 
     status: int
     headers: Mapping[str, str]
     _host: str
+    _connection: "_Plain" = field(repr=False)
     _answer: http.client.HTTPResponse = field(repr=False)
     _idle_seconds: float
+
+    def break_off(self) -> None:
+        """Let whoever reads fail at once, in whatever thread."""
+        _break_off(self._connection)
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the bytes as they come; raises OutgoingError where they end too early or crawl."""
@@ -180,7 +185,7 @@ class Outgoing:
                     connection.opened.settimeout(idle_seconds)
             found = {name.lower(): value for name, value in answer.getheaders()}
             with closing(answer):
-                yield Streamed(answer.status, found, host, answer, idle_seconds)
+                yield Streamed(answer.status, found, host, connection, answer, idle_seconds)
         finally:
             timer.cancel()
             connection.close()

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -89,8 +89,17 @@ class Standing:
 class ReadThrough:
     """Looks and fetches in threads of its own, each thing once however many wait for it."""
 
-    def __init__(self, settings: Settings, database: Database, storage: Storage) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        storage: Storage,
+        *,
+        without: Collection[str] = (),
+    ) -> None:
+        """Begin; nothing is mirrored in the namespaces `without`, which are this hub's own."""
         self._settings = settings
+        self._without = {namespace.lower() for namespace in without}
         self._database = database
         self._mirroring = Mirroring(settings, database, storage)
         self._guard = threading.Lock()
@@ -101,7 +110,7 @@ class ReadThrough:
 
     def is_known(self, name: RepositoryName, revision: str) -> bool:
         """Say, from memory alone, that there is nothing to look up."""
-        if not allows(self._settings, name):
+        if name.namespace.lower() in self._without or not allows(self._settings, name):
             return True
         with self._guard:
             look = self._looks.get(_key(name, revision))
@@ -164,7 +173,7 @@ class ReadThrough:
 
     def close(self) -> None:
         """End what is under way; it goes on from there another time."""
-        self._mirroring.fetcher.stop.set()
+        self._mirroring.close()
         for pool in (self._describers, self._fetchers):
             pool.shutdown(wait=True, cancel_futures=True)
 

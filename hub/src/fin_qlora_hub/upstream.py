@@ -5,6 +5,7 @@ check. It may send the hub on to hosts that the administrator allows, which neve
 """
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,6 +134,16 @@ class Upstream:
         self._hosts = settings.mirror_download_hosts
         self._max_files = settings.max_operations
         self._outgoing = outgoing
+        self._answers: set[Streamed] = set()
+        self._guard = threading.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Break off whatever is being read, and ask nothing more."""
+        with self._guard:
+            self._closed = True
+            for answer in self._answers:
+                answer.break_off()
 
     def find(self, wanted: RepositoryName, revision: str) -> Found:
         """Look up a branch, a tag or a commit."""
@@ -149,7 +160,7 @@ class Upstream:
             raise UpstreamError(f"{wanted} is disabled there.", lasting=True)
         namespace, _, name = shown.id.partition("/")
         found = RepositoryName(wanted.kind, namespace, name)
-        return Found(found, shown.sha, full or self._reference(wanted, revision, shown.sha))
+        return Found(found, shown.sha, full or self._reference(found, revision, shown.sha))
 
     def _reference(self, wanted: RepositoryName, revision: str, oid: str) -> str | None:
         if _COMMIT.fullmatch(revision) and oid.startswith(revision):
@@ -159,7 +170,9 @@ class Upstream:
             if any(one.name == revision for one in names):
                 return prefix + revision
         raise UpstreamError(
-            f"{quoted(revision)} is no branch, tag or commit of {wanted} there.", lasting=True
+            f"{quoted(revision)} is no branch, tag or commit of {wanted} there.",
+            lasting=True,
+            absent=True,
         )
 
     def files(self, name: RepositoryName, oid: str) -> list[UpstreamFile]:
@@ -267,13 +280,26 @@ class Upstream:
                         url = self._allowed(urljoin(url, answer.headers.get("location", "")))
                         continue
                     self._require_success(answer)
-                    yield answer
+                    with self._noted(answer):
+                        yield answer
                     return
         except ForbiddenAddressError as error:
             raise UpstreamError(str(error), lasting=True) from error
         except OutgoingError as error:
             raise UpstreamError(str(error)) from error
         raise UpstreamError(f"{self.address} redirects without end.", lasting=True)
+
+    @contextmanager
+    def _noted(self, answer: Streamed) -> Iterator[None]:
+        with self._guard:
+            if self._closed:
+                raise UpstreamError(f"{self.address} is asked nothing more: this hub is stopping.")
+            self._answers.add(answer)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._answers.discard(answer)
 
     def _allowed(self, url: str) -> str:
         if _origin(url) == _origin(self.address):

@@ -143,6 +143,11 @@ def _download(
     status = 206 if part else 200
     if found.source is None:
         return Response(status_code=status, headers=headers)
+    if found.arrival is not None and end < size and not found.arrival.verified:
+        raise NotFetchedError(
+            f"{shortened(path)} is being fetched from another hub: parts of it can be had once it "
+            "is here."
+        )
     hub.recorder.read(
         named_place(found.repository_id, target.kind, found.name),
         path,
@@ -153,11 +158,6 @@ def _download(
     if counted and _DOWNLOADS in request.headers:
         hub.downloads.count(found.repository_id)
     if found.arrival is not None:
-        if end < size and not found.arrival.verified:
-            raise NotFetchedError(
-                f"{shortened(path)} is being fetched from another hub: parts of it can be had once "
-                "it is here."
-            )
         growing = follow(found.arrival, found.source, start=start, length=end - start)
         return StreamingResponse(growing, status_code=status, headers=headers)
     if (location := _elsewhere(hub, found, headers, request)) is not None:
