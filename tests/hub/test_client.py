@@ -455,6 +455,17 @@ def test_downloads_are_counted(api, running, repository, tmp_path) -> None:
     assert api.model_info(repository).downloads == 1
 
 
+def test_nobody_likes_anything(api, repository, running) -> None:
+    assert list(api.list_repo_likers(repository)) == []
+    assert api.list_liked_repos().total == api.list_liked_repos("bob").total == 0
+    api.unlike(repository)
+    for name in ("desk/missing", "missing"):
+        with pytest.raises(RepositoryNotFoundError):
+            api.unlike(name)
+    with pytest.raises(RepositoryNotFoundError):
+        list(running.api("carol").list_repo_likers(repository))
+
+
 def test_file_system_and_partial_reads(running, repository, api) -> None:
     from huggingface_hub import HfFileSystem
 

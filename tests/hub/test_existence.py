@@ -60,7 +60,8 @@ BODIES: dict[str, object] = {
 NO_REPOSITORY = re.compile(
     r"/oauth/.*|/api/whoami-v2|/api/agent-harnesses|/api/telemetry/.*|/v1/telemetry|/api/validate-yaml"
     r"|/healthz|/lfs/.*|/xet/.*|/api/\{kinds\}|/api/(organizations/\{namespace\}/)?settings/.*"
-    r"|/api/collections.*|/api/\{kinds\}/\{name\}(/\{endpoint\}/\{rest\})?"
+    r"|/api/collections.*|/api/\{kinds\}/\{name\}(/\{endpoint\}/\{rest\}|/like)?"
+    r"|/api/users/\{user\}/.*"
     r"|/\{name\}/resolve/\{revision\}/\{path\}"
 )
 REFUSALS = ("RepoNotFound", "GatedRepo", "EntryNotFound", "Forbidden")

@@ -134,6 +134,8 @@ def test_cards_are_checked_for_users_alone(running, monkeypatch) -> None:
         assert http.post("/api/validate-yaml", json=good).json() == {"errors": [], "warnings": []}
         answer = http.post("/api/validate-yaml", json=bad)
         assert (answer.status_code, len(answer.json()["errors"])) == (400, 1)
+        plain = http.post("/api/validate-yaml", json=bad, headers={"Accept": "text/plain"})
+        assert (plain.status_code, plain.text[:23]) == (400, "- Error: The metadata m")
         long = {"content": "---\nx:\n" + "- [a,b]\n" * 20_000 + "---\n"}
         answer = http.post("/api/validate-yaml", json=long)
         assert (answer.status_code, "65,536 bytes" in answer.text) == (400, True)

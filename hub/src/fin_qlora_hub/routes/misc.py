@@ -1,8 +1,8 @@
 """Small answers that clients rely on."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from fin_qlora_hub.cards import CardError, find_faults, parse_metadata
 from fin_qlora_hub.routes.dependencies import AnyCaller, CurrentHub
@@ -19,7 +19,12 @@ class CardText(BaseModel):
 
 
 @router.post("/api/validate-yaml")
-def validate_card(body: CardText, hub: CurrentHub, caller: AnyCaller) -> JSONResponse:
+def validate_card(
+    body: CardText,
+    request: Request,
+    hub: CurrentHub,
+    caller: AnyCaller,
+) -> Response:
     """Check the metadata at the head of a README; clients ask before each commit of one."""
     if caller is None and not hub.settings.anonymous_read:
         # Stock clients check a card without their token too: no work for who may read nothing.
@@ -31,6 +36,9 @@ def validate_card(body: CardText, hub: CurrentHub, caller: AnyCaller) -> JSONRes
         faults = find_faults(metadata)
     except CardError as error:
         faults = [str(error)]
+    if faults and request.headers.get("accept") == "text/plain":  # as `ModelCard.validate` asks
+        lines = "".join(f"- Error: {fault}\n" for fault in faults)
+        return PlainTextResponse(lines, 400, headers={"X-Error-Code": "BadRequest"})
     if faults:
         return JSONResponse(
             {
