@@ -83,8 +83,14 @@ class BlobStore(Protocol):
         upload of the same bytes comes before this or after it, never in between.
         """
 
-    def set_aside(self, sha256: str, *, sent_at: float) -> None:
-        """Take damaged bytes away, unless they were sent anew since a moment."""
+    def version(self, sha256: str) -> str | None:
+        """Return what tells the bytes from others that may take their place; None without any."""
+
+    def set_aside(self, sha256: str, *, version: str) -> None:
+        """Take damaged bytes away, unless others have taken their place.
+
+        Whoever calls holds the writing transaction.
+        """
 
     def sweep(self) -> int:
         """Remove what interrupted uploads left behind; return the number of files.

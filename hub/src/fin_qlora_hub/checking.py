@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
@@ -10,6 +11,8 @@ from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import record
 from fin_qlora_hub.gitobjects import tree_id
 from fin_qlora_hub.hub import Hub
+from fin_qlora_hub.locking import collection_lock
+from fin_qlora_hub.publishing import removing
 from fin_qlora_hub.tables import (
     Commit,
     Mirror,
@@ -47,16 +50,13 @@ def scrub(hub: Hub, *, set_aside: bool = False) -> Iterator[str]:
     send it again. Clients of Xet then forget what they believe to be here.
     """
     advice = "it was set aside, send it again" if set_aside else "put it back from a copy"
-    for name, sent_at in hub.blobs.contents():
-        digest = hashlib.sha256()
-        for chunk in hub.blobs.read(name):
-            digest.update(chunk)
-        if digest.hexdigest() != name:
-            if set_aside:
-                hub.blobs.set_aside(name, sent_at=sent_at)
-                with hub.database.writing() as session:
-                    record(session, Act.CONTENTS_SET_ASIDE, content=name)
-            yield f"The content {name} has changed in the store: {advice}."
+    for name, _ in hub.blobs.contents():
+        version = hub.blobs.version(name)
+        if version is None or _is_content(hub, name):  # gone meanwhile, or right
+            continue
+        if set_aside:
+            _set_aside(hub, name, version)
+        yield f"The content {name} has changed in the store: {advice}."
     with hub.database.reading() as session:
         known = [stored(row) for row in session.scalars(select(Xorb))]
     for xorb in known:
@@ -69,6 +69,26 @@ def scrub(hub: Hub, *, set_aside: bool = False) -> Iterator[str]:
                     new_generation(session)
                     record(session, Act.CONTENTS_SET_ASIDE, xorb=xorb.hash)
         yield f"The xorb {xorb.hash} has changed in the store: {advice}."
+
+
+def _is_content(hub: Hub, name: str) -> bool:
+    digest = hashlib.sha256()
+    with suppress(FileNotFoundError):
+        for chunk in hub.blobs.read(name):
+            digest.update(chunk)
+        return digest.hexdigest() == name
+    return True
+
+
+def _set_aside(hub: Hub, name: str, version: str) -> None:
+    """Take a damaged content away; whoever is just sending it notices, as with a collection."""
+    with (
+        collection_lock(hub.settings, hub.database, exclusive=True),
+        removing(hub.database),
+        hub.database.writing() as session,
+    ):
+        hub.blobs.set_aside(name, version=version)
+        record(session, Act.CONTENTS_SET_ASIDE, content=name)
 
 
 def _references(session: Session) -> Iterator[str]:

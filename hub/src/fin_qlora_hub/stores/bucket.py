@@ -21,6 +21,7 @@ from fin_qlora_hub.errors import StorageFullError, UnreachableError, UnusableDat
 from fin_qlora_hub.settings import Settings
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import S3Store
 
 # What is read at once: every piece is a request of its own, so that one that fails costs little.
@@ -89,11 +90,21 @@ class BucketPlace:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object: its name, its size in bytes, and when it came, in seconds since 1970."""
+    """An object: its name, its size in bytes, and when it came, in seconds since 1970.
+
+    Times are in whole seconds: `etag` tells what came in the same one.
+    """
 
     name: str
     size: int
     modified: float
+    etag: str
+
+    @classmethod
+    def of(cls, found: "ObjectMeta") -> "StoredObject":
+        """Read what the driver says."""
+        moment = found["last_modified"].timestamp()
+        return cls(found["path"], found["size"], moment, found["e_tag"] or "")
 
 
 class Bucket:
@@ -233,7 +244,7 @@ class Bucket:
             found = self._tried(lambda store: obstore.head(store, name))
         except FileNotFoundError:
             return None
-        return StoredObject(name, found["size"], found["last_modified"].timestamp())
+        return StoredObject.of(found)
 
     def find_all(self, names: Collection[str]) -> dict[str, StoredObject]:
         """Look for several objects, many at a time; return those that are there."""
@@ -253,7 +264,7 @@ class Bucket:
 
             found = self._tried(page)
             for one in found:
-                yield StoredObject(one["path"], one["size"], one["last_modified"].timestamp())
+                yield StoredObject.of(one)
             if not found:
                 return
             last = found[-1]["path"]

@@ -3,7 +3,6 @@
 What arrives is written down on the local disk, and sent from there once its hash is known.
 """
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -77,15 +76,15 @@ class BucketBlobStore:
             self._bucket.remove_all(old)
         return {_sha256(name): size for name, size in old.items()}
 
-    def set_aside(self, sha256: str, *, sent_at: float) -> None:
-        """Move the object to `damaged/`, unless it is right by now: S3 tells whole seconds."""
+    def version(self, sha256: str) -> str | None:
+        """Take the ETag: other bytes have another."""
         found = self._bucket.find(name_of(sha256))
-        if found is None or found.modified != sent_at:
-            return
-        digest = hashlib.sha256()
-        for piece in self.read(sha256):
-            digest.update(piece)
-        if digest.hexdigest() != sha256:
+        return None if found is None else found.etag
+
+    def set_aside(self, sha256: str, *, version: str) -> None:
+        """Move the object to `damaged/`."""
+        found = self._bucket.find(name_of(sha256))
+        if found is not None and found.etag == version:
             self._bucket.move(found.name, f"damaged/{found.name}", size=found.size)
 
     def remove_old(self) -> int:

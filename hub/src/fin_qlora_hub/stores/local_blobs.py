@@ -82,13 +82,18 @@ class LocalBlobStore:
                         removed[sha256] = status.st_size
         return removed
 
-    def set_aside(self, sha256: str, *, sent_at: float) -> None:
+    def version(self, sha256: str) -> str | None:
+        """Take the time of the file, as exact as the disk has it."""
+        try:
+            return str(self.path_of(sha256).stat().st_mtime_ns)
+        except FileNotFoundError:
+            return None
+
+    def set_aside(self, sha256: str, *, version: str) -> None:
         """Move the file to `damaged/`."""
         with held(self._lock, exclusive=True):
-            path = self.path_of(sha256)
-            with suppress(FileNotFoundError):
-                if path.stat().st_mtime == sent_at:
-                    disk.set_aside(path, self._root)
+            if self.version(sha256) == version:
+                disk.set_aside(self.path_of(sha256), self._root)
 
     def remove_old(self) -> int:
         """Look into `incoming/`."""
