@@ -38,6 +38,9 @@ AT_ONCE = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 # What the driver says of an answer that will not change: wrong keys, no such bucket.
 _FINAL = re.compile(r"status code: 4(?!08|29)\d\d")
+_BEYOND = re.compile(r"status code: 416|InvalidRange")
+_UPLOADS = 3
+_CLOCK_SECONDS = 60
 _Answer = TypeVar("_Answer")
 _logger = logging.getLogger("fin_qlora_hub")
 
@@ -148,16 +151,19 @@ class Bucket:
 
         size = data.stat().st_size if isinstance(data, Path) else len(data)
         part = max(PART_BYTES, -(-size // MAX_PARTS))
-        self._tried(
-            lambda store: obstore.put(
-                store,
-                name,
-                data,
+
+        def send(store: "S3Store") -> None:
+            obstore.put(
+                *(store, name, data),
                 use_multipart=size > part,
                 chunk_size=part,
                 max_concurrency=PARTS_AT_ONCE,
             )
-        )
+
+        for _ in range(_UPLOADS):
+            with suppress(_LostUploadError):
+                return self._tried(send)
+        raise UnreachableError("uploads in parts are lost", what="object store")
 
     def put_all(self, objects: Iterable[tuple[str, Path]]) -> None:
         """Store several objects, many at a time."""
@@ -181,18 +187,24 @@ class Bucket:
                 raise
 
         # What came cannot come again, so that only the store's own client tries again.
-        with self._errors_named():
-            try:
+        begun = time.time()
+        try:
+            with self._errors_named():
                 obstore.put(
                     *(self._patient, name, watched()),
                     use_multipart=True,
                     chunk_size=part,
                     max_concurrency=PARTS_AT_ONCE,
                 )
-            except BaseException:
-                if error:
-                    raise error[0] from None
-                raise
+        except _LostUploadError as lost:
+            # It may have ended well, with an answer that got lost.
+            found = self.find(name)
+            if found is None or found.size != size or found.modified < begun - _CLOCK_SECONDS:
+                raise UnreachableError(str(lost), what="object store") from lost
+        except BaseException:
+            if error:
+                raise error[0] from None
+            raise
 
     def read(
         self, name: str, *, start: int = 0, length: int | None = None
@@ -229,8 +241,8 @@ class Bucket:
                 return bytes(obstore.get(store, name, options={"range": (start, end)}).bytes())
             except obstore.exceptions.NotFoundError:
                 raise
-            except obstore.exceptions.BaseError:
-                if obstore.head(store, name)["size"] <= start:
+            except obstore.exceptions.BaseError as error:
+                if _BEYOND.search(str(error)):
                     return b""
                 raise
 
@@ -315,7 +327,7 @@ class Bucket:
         if self._gone:
             with self._errors_named():
                 answer = call(self._quick)
-            self._gone = False
+            self._answered()
             return answer
         end = time.monotonic() + self.place.patience
         pause = _FIRST_PAUSE
@@ -326,8 +338,11 @@ class Bucket:
                 except NotFoundError:
                     raise
                 except BaseError as error:
-                    if not _may_pass(error) or time.monotonic() + pause > end:
+                    if not _may_pass(error):
+                        raise
+                    if time.monotonic() + pause > end:
                         self._gone = True
+                        _logger.error("the object store is gone: %s", _reason(error))
                         raise
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -336,7 +351,13 @@ class Bucket:
         return _ErrorsNamed(self)
 
     def _answered(self) -> None:
+        if self._gone:
+            _logger.warning("the object store is back")
         self._gone = False
+
+
+class _LostUploadError(Exception):
+    """An upload in parts is not known any more: it was ended, and the answer got lost."""
 
 
 class _ErrorsNamed:
@@ -351,12 +372,15 @@ class _ErrorsNamed:
     def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
         from obstore.exceptions import BaseError, NotFoundError
 
-        if isinstance(error, NotFoundError):
+        if isinstance(error, NotFoundError) and "NoSuchUpload" not in str(error):
             self._bucket._answered()
             raise FileNotFoundError("The object is not in the bucket.") from error
         if isinstance(error, BaseError):
             reason = _reason(error)
-            _logger.error("the object store fails: %s", reason)
+            if "NoSuchUpload" in reason:
+                raise _LostUploadError(reason) from error
+            if not _may_pass(error):
+                _logger.error("the object store refuses: %s", reason)
             if "QuotaExceeded" in reason or "InsufficientStorage" in reason:
                 raise StorageFullError(
                     "The hub's object store is full: nothing was stored. Ask the administrator."
