@@ -90,6 +90,8 @@ def test_redirects_are_answers(server) -> None:
         *("169.254.169.254", "100.64.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1"),
         *("[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "[::7f00:1]", "[fe80::1]"),
         *("[fc00::1]", "[fec0::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[ff02::1]"),
+        *("198.18.0.1", "192.0.0.192", "192.88.99.1", "[::ffff:169.254.169.254]", "[::127.0.0.1]"),
+        *("[fd00:ec2::254]", "[64:ff9b:1::1]", "[2001:0:7f00:1::]", "[2001:db8::1]", "[100::1]"),
     ],
 )
 def test_addresses_that_are_not_public(address) -> None:
@@ -106,6 +108,9 @@ def test_addresses_that_are_not_public(address) -> None:
         *("https://user@example.com/", "https://u:p@example.com", "https://example.com/#x"),
         *("https://example.com:0/", "https://example.com:99999/", "https://exa mple.com/"),
         *("https://example.com/\r\nX: y", "https://exämple.com/", "https://example.com\\@a.com/"),
+        *("https://2130706433/", "https://0x7f000001/", "https://0x7f.0.0.1/", "https://127.1/"),
+        *("https://0177.0.0.1/", "https://1.2.3.4.5/", "https://256.1.1.1/", "https://a.0x1./"),
+        *("https://[fe80::1%25eth0]/", "https://[v1.fe80]/", "https://ex%61mple.com/"),
         "https://example.com/" + "a" * 3000,
     ],
 )
@@ -155,6 +160,36 @@ def test_a_name_that_changes_its_mind(server, monkeypatch) -> None:
     sent = Outgoing(LOOPBACK).send(url.replace("127.0.0.1", "rebinding.example"))
     assert sent.body == b"checked"
     assert asked == ["rebinding.example"]
+
+
+@pytest.mark.parametrize(
+    "address", ["10.1.2.3", "169.254.169.254", "::1", "::ffff:10.0.0.1", "fe80::1%eth0", "fc00::1"]
+)
+def test_names_that_lead_into_private_networks(monkeypatch, address) -> None:
+    place = (address, 443) if "." in address and ":" not in address else (address, 443, 0, 0)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place)]
+    monkeypatch.setattr(outgoing.socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(ForbiddenAddressError, match="no public address"):
+        Outgoing().send("https://inside.example/")
+
+
+def test_where_clouds_keep_secrets(monkeypatch) -> None:
+    """A wide network does not open it: only one that is link-local itself."""
+    everything = [ipaddress.ip_network("0.0.0.0/0")]
+    with pytest.raises(ForbiddenAddressError):
+        Outgoing(everything).check("https://169.254.169.254/")
+    Outgoing(everything).check("https://10.0.0.1/")
+    Outgoing([ipaddress.ip_network("169.254.0.0/16")]).check("https://169.254.169.254/")
+
+
+def test_a_name_that_nobody_looks_up_in_time(monkeypatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(outgoing.socket, "getaddrinfo", lambda *_, **__: over.wait(20))
+    begun = time.monotonic()
+    with pytest.raises(OutgoingError, match="too long"):
+        Outgoing().send("https://slow.example/", seconds=0.2)
+    assert time.monotonic() - begun < 5
+    over.set()
 
 
 def test_large_answers(server) -> None:

@@ -8,6 +8,7 @@ no proxy is used, and neither a long nor a slow answer keeps the hub.
 
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from fin_qlora_hub.errors import BadRequestError, OperationalError
@@ -32,8 +34,19 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PIECE_BYTES = 1024 * 1024
 _PORTS = {"http": 80, "https": 443}
-# Not public, though Python's `is_global` says so: ways to IPv4 machines, and the old private ones.
-_NOT_PUBLIC = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "2002::/16", "fec0::/10")))
+# Not public, though Python's `is_global` says so, or did in some version: ways to IPv4 machines,
+# and what belongs to nobody on the Internet.
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("192.0.0.0/24", "192.88.99.0/24", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64"),
+            *("2001::/23", "2002::/16", "fec0::/10"),
+        ),
+    )
+)
+# How systems take a number for an IPv4 address: 2130706433, 0x7f.1, 0177.0.0.1.
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
 
 class OutgoingError(OperationalError):
@@ -202,7 +215,7 @@ class Outgoing:
 
     def connect(self, host: str, port: int, *, scheme: str, end: float) -> socket.socket:
         """Open a connection to an address of a host, after a look at all that it has."""
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = _places(host, port, end=end)
         for *_, place in found:
             self._require(ipaddress.ip_address(str(place[0]).partition("%")[0]), scheme)
         failure: OSError = OSError("it has no address")
@@ -223,14 +236,14 @@ class Outgoing:
 
     def _require(self, address: Address, scheme: str) -> None:
         inner = getattr(address, "ipv4_mapped", None) or address
-        if any(inner.version == network.version and inner in network for network in self.networks):
+        if any(_holds(network, inner) for network in self.networks):
             return
         if scheme != "https":
             raise ForbiddenAddressError(
                 "Addresses that begin with http:// are asked only in the networks of "
                 "FIN_QLORA_HUB_OUTGOING_NETWORKS: use https://."
             )
-        closed = inner.version == 6 and any(inner in known for known in _NOT_PUBLIC)
+        closed = any(inner.version == known.version and inner in known for known in _NOT_PUBLIC)
         if closed or inner.is_multicast or inner.is_reserved or not inner.is_global:
             raise ForbiddenAddressError(
                 f"{address} is no public address: the hub sends nothing there unless an "
@@ -284,10 +297,55 @@ def _parts(url: str, *, limit: int = MAX_URL) -> tuple[str, str, int, str]:
     except ValueError:
         raise wrong from None
     host = split.hostname or ""
+    if _is_odd(host, split.netloc):
+        raise wrong
     if split.scheme not in _PORTS or not host or "@" in split.netloc or "#" in url or port == 0:
         raise wrong
     target = (split.path or "/") + (f"?{split.query}" if split.query else "")
     return split.scheme, host, port or _PORTS[split.scheme], target
+
+
+def _is_odd(host: str, netloc: str) -> bool:
+    """Say whether systems could take a host for an address that is written in another way."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        last = host.removesuffix(".").rpartition(".")[2]
+        return bool(_NUMBER.fullmatch(last)) or bool(set("[]%") & set(netloc))
+    return "%" in host
+
+
+def _holds(network: Network, address: Address) -> bool:
+    """Say whether an administrator means an address by a network.
+
+    At link-local ones clouds give out their secrets: they are meant only where they are named.
+    """
+    return (
+        network.version == address.version
+        and address in network
+        and (network.is_link_local or not address.is_link_local)
+    )
+
+
+def _places(host: str, port: int, *, end: float) -> list[tuple[Any, ...]]:
+    """Look a name up in a thread of its own: the system's resolver knows no limit of time."""
+    found: list[list[tuple[Any, ...]]] = []
+    failed: list[Exception] = []
+
+    def look() -> None:
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=look, name="resolver", daemon=True)
+    thread.start()
+    thread.join(max(0.0, end - time.monotonic()))
+    if failed:
+        raise failed[0]
+    if not found:
+        raise TimeoutError("its name was not found in time")
+    return found[0]
 
 
 def _break_off(connection: _Plain) -> None:
