@@ -11,8 +11,13 @@ from contextlib import contextmanager, suppress
 import httpx
 import pytest
 from contents import contents_of
+from sqlalchemy import update
+from waiting import wait_until
+from webhook_receiver import receiving
 
+from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.settings import Settings
+from fin_qlora_hub.tables import WebhookDelivery
 
 # Starts the server; once the file `armed` is there, one function kills the process.
 KILLER = """
@@ -54,6 +59,7 @@ COMMIT = [
     pytest.param(f"{BUCKET}.put", "after", marks=ON_S3),
     pytest.param(f"{BUCKET}.put_all", "after", marks=ON_S3),
     ("fin_qlora_hub.commits:store_tree", "after"),
+    ("fin_qlora_hub.commits:record", "after"),
     ("fin_qlora_hub.committing:carry_out", "after"),
     (SQL, "before"),
     (SQL, "after"),
@@ -140,10 +146,12 @@ def test_a_commit(http, command, data_dir, tmp_path, target, moment) -> None:
         act=lambda url: commit(http, url, *lines),
     )
     assert command("fsck").returncode == 0
+    happened = (target, moment) == (SQL, "after")
+    on_record = command("audit", "list", "--act", "branch.committed", "--format=quiet").stdout
+    assert len(on_record.split()) == happened
     with started("-m", "fin_qlora_hub", "serve", "--port", "0", "--format", "json") as (_, url):
         tree = f"{url}/api/models/alice/a/tree/main"
         paths = {item["path"] for item in http.get(tree).json()}
-        happened = (target, moment) == (SQL, "after")
         assert paths == (
             {".gitattributes", "a", "b", "README.md"} if happened else {".gitattributes"}
         )
@@ -152,6 +160,7 @@ def test_a_commit(http, command, data_dir, tmp_path, target, moment) -> None:
         assert len(http.get(f"{url}/api/models/alice/a/commits/main").json()) == 2
         assert http.get(f"{url}/alice/a/resolve/main/b/c").content == b"content"
     assert command("fsck").returncode == command("scrub").returncode == 0
+    assert command("audit", "verify").returncode == 0
 
 
 @pytest.mark.parametrize(("target", "moment"), XORB)
@@ -204,3 +213,33 @@ def test_a_shard(http, command, data_dir, tmp_path, maker, target, moment) -> No
         assert made.status_code == 200
         assert http.get(f"{url}/alice/a/resolve/main/1.bin").content == files[1]
     assert command("fsck").returncode == command("scrub").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "moment"),
+    [
+        ("fin_qlora_hub.delivering:spread", "after"),
+        ("fin_qlora_hub.delivering:lease", "after"),
+        ("fin_qlora_hub.delivering:send", "before"),
+        ("fin_qlora_hub.delivering:send", "after"),
+        ("fin_qlora_hub.delivering:settle", "after"),
+    ],
+)
+def test_a_webhook(http, command, data_dir, tmp_path, monkeypatch, target, moment) -> None:
+    """Whatever it was doing when it died, the place is told once more, or for the first time."""
+    monkeypatch.setenv("FIN_QLORA_HUB_OUTGOING_NETWORKS", "127.0.0.0/8")
+    with receiving() as receiver:
+        watched = [{"type": "user", "name": "alice"}]
+        hook = {"url": receiver.url, "watched": watched}
+        crash(
+            *(http, tmp_path, target, moment),
+            prepare=lambda url: http.post(f"{url}/api/settings/webhooks", json=hook),
+            act=lambda url: http.post(f"{url}/api/models/alice/a/tag/main", json={"tag": "v1"}),
+        )
+        sent = moment == "after" and target.endswith(("send", "settle"))
+        assert len(receiver.came) == sent
+        with open_hub(Settings()) as hub, hub.database.writing() as session:
+            session.execute(update(WebhookDelivery).values(leased_until=None))  # a minute later
+        with started("-m", "fin_qlora_hub", "serve", "--port", "0", "--format", "json"):
+            assert wait_until(lambda: len(receiver.came) == sent + 1)
+    assert {body["updatedRefs"][0]["ref"] for *_, body in receiver.came} == {"refs/tags/v1"}
