@@ -163,6 +163,31 @@ def test_a_commit(http, command, data_dir, tmp_path, target, moment) -> None:
     assert command("audit", "verify").returncode == 0
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("act", ["move", "delete", "protect"])
+def test_what_is_said_of_a_repository(http, command, tmp_path, act, moment) -> None:
+    """Moved, removed or protected, it is so wholly: with its former name, and on record."""
+    requests = {
+        "move": ("POST", "repos/move", {"fromRepo": "alice/a", "toRepo": "alice/b"}),
+        "delete": ("DELETE", "repos/delete", {"name": "a"}),
+        "protect": ("POST", "models/alice/a/protected/main", None),
+    }
+    method, path, body = requests[act]
+
+    def send(url: str) -> None:
+        http.request(method, f"{url}/api/{path}", json=body)
+
+    crash(*(http, tmp_path, SQL, moment), prepare=lambda _url: None, act=send)
+    assert command("fsck").returncode == command("audit", "verify").returncode == 0
+    happened = moment == "after"
+    told = command("audit", "list", "--format=json").stdout
+    names = {"move": "repository.moved", "delete": "repository.deleted"}
+    assert (f'"{names.get(act, "reference.protected")}"' in told) == happened
+    assert (command("free-name", "alice/a").returncode == 0) == (happened and act != "protect")
+    kept = command("protected", "alice/a", "--format=quiet").stdout
+    assert kept == ("refs/heads/main\n" if happened and act == "protect" else "")
+
+
 @pytest.mark.parametrize(("target", "moment"), XORB)
 def test_a_xorb(http, command, data_dir, tmp_path, maker, target, moment) -> None:
     data = random.Random(1).randbytes(25_000)

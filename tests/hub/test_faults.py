@@ -1,6 +1,9 @@
 """What goes wrong on the server's side is told clearly and leaves no half of anything."""
 
+import base64
+import json
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 from contents import contents_of
@@ -10,6 +13,7 @@ from waiting import wait_until
 
 from fin_qlora_hub import committing
 from fin_qlora_hub.cards import describe
+from fin_qlora_hub.checking import check
 from fin_qlora_hub.commits import plan_commit
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.stores.local_blobs import LocalBlobStore
@@ -171,6 +175,49 @@ def test_of_conflicting_commits_one_happens(running, repository) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(commit, range(8))) == [200] + [412] * 7
+
+
+def test_two_hundred_commits_of_many_clients_to_one_branch(running, repository) -> None:
+    """Half of them say where they begin, and try again where that has moved: none is lost."""
+    clients, each = 32, 7
+    begun = Barrier(clients)
+
+    def client(number: int) -> tuple[set[str], int]:
+        made, refused = set(), 0
+        with running.http() as http:
+            begun.wait()
+            for turn in range(each):
+                name = f"d/{number}-{turn}"
+                while True:
+                    header: dict[str, str] = {"summary": name}
+                    if number % 2:
+                        header["parentCommit"] = http.get(f"/api/models/{repository}").json()["sha"]
+                    content = base64.b64encode(name.encode()).decode()
+                    file = {"path": name, "content": content, "encoding": "base64"}
+                    lines = [{"key": "header", "value": header}, {"key": "file", "value": file}]
+                    body = "".join(json.dumps(line) + "\n" for line in lines)
+                    answer = http.post(f"/api/models/{repository}/commit/main", content=body)
+                    if answer.status_code != 412:
+                        break
+                    refused += 1
+                assert answer.status_code == 200, answer.text
+                made.add(answer.json()["commitOid"])
+                if turn == 0 and not number % 2:  # a client that lost the answer asks again
+                    again = http.post(f"/api/models/{repository}/commit/main", content=body)
+                    assert again.json()["commitOid"] == answer.json()["commitOid"]
+        return made, refused
+
+    with ThreadPoolExecutor(clients) as pool:
+        done = list(pool.map(client, range(clients)))
+    oids = set().union(*(made for made, _ in done))
+    assert len(oids) == clients * each >= 200
+    assert sum(refused for _, refused in done) > 0
+    history = [commit.commit_id for commit in running.api().list_repo_commits(repository)]
+    assert len(history) == len(set(history)) == clients * each + 1
+    assert set(history) > oids
+    wanted = {f"d/{number}-{turn}" for number in range(clients) for turn in range(each)}
+    assert set(running.api().list_repo_files(repository)) == {*wanted, ".gitattributes"}
+    assert list(check(running.hub)) == []
 
 
 def files(running) -> set[str]:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from fin_qlora_hub.app import build_routes
 from fin_qlora_hub.errors import BadRequestError, IllegalPathError
 from fin_qlora_hub.names import (
+    RESERVED_NAMESPACES,
     check_name,
     check_namespace,
     check_path,
@@ -93,6 +95,20 @@ def test_names_that_addresses_use_are_reserved(name: str) -> None:
         check_repository_name(name)
     with pytest.raises(BadRequestError, match="reserved"):
         check_namespace(name, what="User")
+
+
+def test_every_first_word_of_an_address_is_reserved() -> None:
+    """A user of that name would have repositories where the hub itself answers."""
+    waiting, words = list(build_routes().routes), set()
+    while waiting:
+        route = waiting.pop()
+        if hasattr(route, "original_router"):
+            waiting += route.original_router.routes
+        else:
+            words.add(route.path_format.split("/")[1])
+    words = {word for word in words if word and "{" not in word}
+    assert {"api", "lfs", "xet", "v1", "healthz", "datasets"} <= words
+    assert words <= RESERVED_NAMESPACES
 
 
 def test_a_message_quotes_only_so_much() -> None:

@@ -21,6 +21,7 @@ class Act(StrEnum):
     REFERENCE_RELEASED = "reference.released"
     HOLD_PLACED = "hold.placed"
     HOLD_RELEASED = "hold.released"
+    SIGNING_KEY_CHANGED = "signing-key.changed"
     QUOTA_CHANGED = "quota.changed"
     NAME_FREED = "name.freed"
 

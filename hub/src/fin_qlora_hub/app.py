@@ -72,6 +72,7 @@ def create_app(hub: Hub) -> ASGIApp:
     """Build the application that serves a hub."""
     app = build_routes()
     app.state.hub = hub
+    hub.keys.start()
     app.state.callers = KnownCallers(
         hub.database, watch(hub.database.place), used=hub.token_uses.note
     )

@@ -133,6 +133,30 @@ def held(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
     print_rows(rows, form=form)
 
 
+@app.command("change-key")
+def change_key(
+    at_once: Annotated[
+        bool, typer.Option(help="Let nothing count any more that the former key signed.")
+    ] = False,
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """Sign addresses and tokens of the chunk store with another key from now on."""
+    from fin_qlora_hub.hub import open_hub
+    from fin_qlora_hub.keys import REFRESH_SECONDS
+    from fin_qlora_hub.keys import change_key as change
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
+        change(session, at_once=at_once)
+    until = "counts no longer" if at_once else "counts for six hours more at most"
+    print_result(
+        {"at_once": str(at_once).lower()},
+        form=form,
+        human=f"The hub has another key. What the former one signed {until}; servers that run "
+        f"notice within {REFRESH_SECONDS:.0f} seconds.",
+    )
+
+
 @app.command("free-name")
 def free_name(
     repository: RepositoryArgument,

@@ -4,7 +4,7 @@ import logging
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from fin_qlora_hub.counting import DownloadCounter
 from fin_qlora_hub.database import Database, open_database, place_of
 from fin_qlora_hub.direct import DirectTransfer
 from fin_qlora_hub.errors import UnusableDataError
+from fin_qlora_hub.keys import KeyWatch
 from fin_qlora_hub.mirrors import reserve
 from fin_qlora_hub.parts import PartStore
 from fin_qlora_hub.reading_through import ReadThrough
@@ -29,7 +30,6 @@ from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 from fin_qlora_hub.stores.local_parts import LocalPartStore
 from fin_qlora_hub.stores.local_xorbs import LocalXorbs
 from fin_qlora_hub.using import TokenUses
-from fin_qlora_hub.xet.access import signing_key
 from fin_qlora_hub.xet.signing import Signer
 from fin_qlora_hub.xet.store import XorbStore
 
@@ -56,11 +56,16 @@ class Hub:
     downloads: DownloadCounter
     recorder: Recorder
     token_uses: TokenUses
-    signer: Signer
+    keys: KeyWatch
     writers: ThreadPoolExecutor
     receivers: ThreadPoolExecutor
     verifiers: ThreadPoolExecutor
     mirror: ReadThrough | None
+
+    @property
+    def signer(self) -> Signer:
+        """What signs addresses and tokens of the chunk store."""
+        return self.keys.signer
 
     @property
     def blobs(self) -> BlobStore:
@@ -117,9 +122,8 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
     downloads, token_uses = DownloadCounter(database), TokenUses(database)
     recorder = Recorder(database, reads=settings.audit_reads)
     try:
-        with database.reading() as session:
-            signer = Signer(signing_key(session))
         with (
+            closing(KeyWatch(database)) as keys,
             open_stores(settings) as stores,
             ThreadPoolExecutor(WRITERS, thread_name_prefix="writer") as writers,
             ThreadPoolExecutor(RECEIVERS, thread_name_prefix="receiver") as receivers,
@@ -128,7 +132,7 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
         ):
             yield Hub(
                 *(settings, database, stores.storage, stores.parts, stores.direct),
-                *(downloads, recorder, token_uses, signer),
+                *(downloads, recorder, token_uses, keys),
                 *(writers, receivers, verifiers),
                 mirror,
             )

@@ -8,7 +8,8 @@ from fin_qlora_hub.text import quoted
 
 RESERVED_NAMESPACES = frozenset(
     "admin api auth buckets collections datasets docs health healthz hub join kernels lfs login "
-    "logout me models new oauth organizations papers settings spaces static users xet".split()
+    "logout me models new oauth organizations papers settings signin spaces static users v1 v2 "
+    "webhooks well-known xet".split()
 )
 # Each stands between a repository and a revision in some address of a file or a page.
 RESERVED_REPOSITORIES = frozenset("blob commit raw resolve tree".split())

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, delete, update
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError, RepositoryNotFoundError
@@ -121,8 +121,4 @@ def new_keys(connection: Connection) -> None:
     """Let nothing count that was signed before, and clients forget what they sent."""
     for name, value in (("signing_key", new_key()), ("xet_generation", secrets.token_hex(4))):
         connection.execute(update(HubState).where(HubState.name == name).values(value=value))
-
-
-def signing_key(session: Session) -> bytes:
-    """Return the key with which the hub signs."""
-    return bytes.fromhex(session.get_one(HubState, "signing_key").value)
+    connection.execute(delete(HubState).where(HubState.name == "former_signing_key"))
