@@ -4,12 +4,15 @@ import json
 import random
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
 from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError, NotFoundError, UpstreamError
+from fin_qlora_hub.exporting import export
 from fin_qlora_hub.following import list_followed
 from fin_qlora_hub.identity import Role, add_organization, add_user, grant
+from fin_qlora_hub.importing import take_in
 from fin_qlora_hub.mirroring import Mirroring
 from fin_qlora_hub.mirrors import remove_mirror
 from fin_qlora_hub.visibility import Kind, RepositoryName
@@ -220,6 +223,21 @@ def test_what_was_removed_may_come_back(there, here) -> None:
     assert take(here).commit == oid
     assert here.api().model_info("lab/Base").sha == oid
     assert sound(here)
+
+
+def test_a_mirrored_repository_goes_on_to_a_site_without_a_network(
+    here, start_hub, tmp_path
+) -> None:
+    oid = take(here).commit
+    key = Ed25519PrivateKey.generate()
+    export(here.hub, [BASE], tmp_path / "bundle", key=key)
+    with start_hub(tmp_path / "away") as away, (tmp_path / "bundle").open("rb") as bundle:
+        take_in(away.hub, bundle, trusted=[key.public_key()], into="bob")
+        got = away.api("bob").snapshot_download(
+            "bob/Base", revision=oid, local_dir=tmp_path / "got"
+        )
+        assert (tmp_path / got / "model.safetensors").read_bytes() == WEIGHTS
+        assert sound(away)
 
 
 def test_what_went_away_there_stays_here(there, here) -> None:

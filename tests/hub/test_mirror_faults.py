@@ -231,6 +231,41 @@ def test_redirects_go_where_they_may_and_without_the_token(there, here, monkeypa
         take(here)
 
 
+def test_redirects_at_home_keep_the_token(there, here) -> None:
+    """As the public hub sends on for small files, within itself."""
+    home = {"Location": "/cache/config.json?x=1"}
+    there.instead[f"{FILE}/config.json"] = lambda request: send(
+        request, b"", status=307, headers=home
+    )
+    there.instead["/cache/config.json"] = lambda r: send(r, there.files["config.json"])
+    assert take(here).commit == OID
+    (asked,) = there.asked("/cache/")
+    assert asked["authorization"] == "Bearer upstream-secret"
+
+
+@pytest.mark.parametrize("answer", ["whole", "another part"])
+def test_resuming_what_cannot_be_resumed(there, here, answer, monkeypatch) -> None:
+    monkeypatch.setattr(fetching, "ATTEMPTS", 2)
+
+    def strange(request) -> bool:
+        first = "Range" not in request.headers
+        if not first and answer == "another part":
+            part = {"Content-Range": f"bytes 5-{len(WEIGHTS) - 1}/{len(WEIGHTS)}"}
+            return send(request, WEIGHTS[5:], status=206, headers=part)
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(WEIGHTS)))
+        request.end_headers()
+        request.wfile.write(WEIGHTS[:1_000_000] if first else WEIGHTS)
+        return True
+
+    there.instead[f"{FILE}/model.safetensors"] = strange
+    if answer == "whole":
+        assert take(here).commit == OID
+        assert list(scrub(here.hub)) == []
+    else:
+        refused(here, "sends another part")
+
+
 def test_an_address_that_may_not_be_asked(there, here) -> None:
     refused(here, "asked only in the networks|no public address", outgoing_networks=())
     assert there.requests == []

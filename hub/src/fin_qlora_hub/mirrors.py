@@ -184,6 +184,7 @@ def keep(session: Session, settings: Settings, mirror: Mirror, taken: Taken) -> 
         private = settings.mirror_readers != "everyone"
         repository = add_empty(session, taken.name, namespace, private=private)
         mirror.repository_id = repository.id
+    former = _where(session, repository, taken.reference)
     arrived(session, mirror, taken.held)
     missing = {one.content.sha256: one for one in taken.to_come}
     for sha256 in held_sizes(session, repository.id, missing):  # another server was faster
@@ -199,7 +200,7 @@ def keep(session: Session, settings: Settings, mirror: Mirror, taken: Taken) -> 
         _point(session, repository, _MAIN, taken.oid)
     note_checked(session, mirror, taken.reference or taken.oid, taken.oid)
     repository.updated_at = datetime.now(UTC)
-    _record(session, mirror, repository, taken.reference, taken.oid)
+    _record(session, mirror, repository, taken.reference, taken.oid, former)
     return repository
 
 
@@ -248,16 +249,27 @@ def point(session: Session, mirror: Mirror, reference: str | None, oid: str) -> 
     repository = session.get_one(Repository, mirror.repository_id)
     followed = session.get(MirrorRevision, (mirror.id, reference or oid))
     if followed is None or followed.commit_oid != oid:
-        _record(session, mirror, repository, reference, oid)
+        former = _where(session, repository, reference)
+        _record(session, mirror, repository, reference, oid, former)
     if reference is not None:
         _point(session, repository, reference, oid)
     note_checked(session, mirror, reference or oid, oid)
 
 
+def _where(session: Session, repository: Repository, reference: str | None) -> str | None:
+    known = session.get(Reference, (repository.id, reference)) if reference else None
+    return None if known is None else known.commit_oid
+
+
 def _record(
-    session: Session, mirror: Mirror, repository: Repository, reference: str | None, oid: str
+    session: Session,
+    mirror: Mirror,
+    repository: Repository,
+    reference: str | None,
+    oid: str,
+    former: str | None,
 ) -> None:
-    what = {"upstream": mirror.upstream, "ref": reference, "commit": oid}
+    what = {"upstream": mirror.upstream, "ref": reference, "commit": oid, "former": former}
     record(session, Act.REPOSITORY_MIRRORED, repository, **what)
 
 

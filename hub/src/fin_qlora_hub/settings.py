@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -157,6 +157,12 @@ class Settings(BaseSettings):
             if not _HOST.fullmatch(host):
                 raise ValueError(f"{host!r} is no host: write cdn.example.com or *.example.com")
         return hosts
+
+    @model_validator(mode="after")
+    def _has_what_it_mirrors(self) -> "Settings":
+        if self.mirror_allow and self.mirror_upstream is None:
+            raise ValueError("MIRROR_ALLOW needs MIRROR_UPSTREAM: say of which hub")
+        return self
 
     @property
     def database_path(self) -> Path:
