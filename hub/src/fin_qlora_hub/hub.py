@@ -20,6 +20,7 @@ from fin_qlora_hub.reading_through import ReadThrough
 from fin_qlora_hub.recording import Recorder
 from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
+from fin_qlora_hub.sharing import SharedPool
 from fin_qlora_hub.storage import Storage
 from fin_qlora_hub.stores.bucket import Bucket
 from fin_qlora_hub.stores.bucket_blobs import BucketBlobStore
@@ -35,7 +36,7 @@ from fin_qlora_hub.xet.store import XorbStore
 
 WRITERS = 8
 RECEIVERS = 4
-VERIFIERS = 2
+VERIFIERS = 3
 _logger = logging.getLogger("fin_qlora_hub")
 
 
@@ -59,7 +60,7 @@ class Hub:
     keys: KeyWatch
     writers: ThreadPoolExecutor
     receivers: ThreadPoolExecutor
-    verifiers: ThreadPoolExecutor
+    verifiers: SharedPool
     mirror: ReadThrough | None
 
     @property
@@ -127,7 +128,7 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
             open_stores(settings) as stores,
             ThreadPoolExecutor(WRITERS, thread_name_prefix="writer") as writers,
             ThreadPoolExecutor(RECEIVERS, thread_name_prefix="receiver") as receivers,
-            ThreadPoolExecutor(VERIFIERS, thread_name_prefix="verifier") as verifiers,
+            SharedPool(VERIFIERS, name="verifier") as verifiers,
             _mirror(settings, database, stores.storage) as mirror,
         ):
             yield Hub(

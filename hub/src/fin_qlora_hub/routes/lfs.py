@@ -294,7 +294,7 @@ async def complete_parts(
 
     # Not a writer's thread: it reads and writes for minutes, and others wait to commit.
     async with upload_slots(request).one(access.user_id):
-        await asyncio.get_running_loop().run_in_executor(hub.verifiers, put_together)
+        await asyncio.wrap_future(hub.verifiers.submit(access.user_id, put_together))
     return JSONResponse({"success": True})
 
 

@@ -19,4 +19,4 @@ async def take_in_sent(hub: Hub, access: Access, sha256s: Collection[str]) -> No
         max_file_bytes=hub.settings.max_file_bytes,
     )
     # Not a writer's thread: it reads and writes for minutes, and others wait to commit.
-    await asyncio.get_running_loop().run_in_executor(hub.verifiers, work)
+    await asyncio.wrap_future(hub.verifiers.submit(access.user_id, work))

@@ -35,7 +35,7 @@ async def take_shard(
     """Register the files of a shard; 1 says that some were new, 0 that all were known."""
     async with await _Shard.receive(request, hub, access) as shard:
         work = partial(_register, hub, access, shard.path)
-        new = await asyncio.get_running_loop().run_in_executor(hub.verifiers, work)
+        new = await asyncio.wrap_future(hub.verifiers.submit(access.user_id, work))
     return JSONResponse({"result": int(new)})
 
 
@@ -99,10 +99,8 @@ async def _frames(hub: Hub, access: Access, shard: _Shard) -> AsyncIterator[byte
         reached = verified, total
 
     async with shard:
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(
-            hub.verifiers, partial(_register, hub, access, shard.path, note)
-        )
+        register = partial(_register, hub, access, shard.path, note)
+        work = asyncio.wrap_future(hub.verifiers.submit(access.user_id, register))
         try:
             while not (await asyncio.wait([work], timeout=FRAME_SECONDS))[0]:
                 verified, total = reached
