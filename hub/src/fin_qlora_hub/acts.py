@@ -65,6 +65,7 @@ class Act(StrEnum):
     ROLE_REVOKED = "role.revoked"
     TOKEN_CREATED = "token.created"
     TOKEN_REVOKED = "token.revoked"
+    TOKEN_EXCHANGED = "token.exchanged"
     SIGN_IN_APPROVED = "sign-in.approved"
     SIGN_IN_DENIED = "sign-in.denied"
     SIGN_IN_ENDED = "sign-in.ended"

@@ -33,6 +33,7 @@ from fin_qlora_hub.routes import (
 from fin_qlora_hub.routes.boundary import Boundary
 from fin_qlora_hub.routes.limits import Limits
 from fin_qlora_hub.routes.receiving import UploadSlots
+from fin_qlora_hub.trusted import Trusted
 
 
 def build_routes() -> FastAPI:
@@ -77,5 +78,6 @@ def create_app(hub: Hub) -> ASGIApp:
         hub.database, watch(hub.database.place), used=hub.token_uses.note
     )
     app.state.limits = Limits(hub.settings)
+    app.state.trusted = Trusted(hub.settings)
     app.state.uploads = UploadSlots(hub.settings.max_uploads)
     return Boundary(app, settings=hub.settings)

@@ -152,14 +152,14 @@ class Outgoing:
         timer.start()
         try:
             connection.request(method, target, body=body, headers=dict(headers or {}))
-            answer = connection.getresponse()
-            read = answer.read(max_bytes + 1)
+            with closing(connection.getresponse()) as answer:
+                read, missing = answer.read(max_bytes + 1), answer.length
             if len(read) > max_bytes:
                 raise OutgoingError(f"{host} answered with more than {max_bytes:,} bytes.")
             if time.monotonic() >= end:
                 raise TimeoutError("too slow")
-            if answer.length:
-                raise http.client.IncompleteRead(read, answer.length)
+            if missing:
+                raise http.client.IncompleteRead(read, missing)
             found = {name.lower(): value for name, value in answer.getheaders()}
             return Answer(answer.status, found, read)
         except (OSError, http.client.HTTPException, UnicodeError, ValueError) as error:

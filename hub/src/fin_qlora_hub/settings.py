@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     costly_requests_per_minute: int = Field(default=1200, ge=0)
     failures_per_minute: int = Field(default=60, ge=0)
     max_uploads: int = Field(default=32, gt=0)
+    trust_file: Path | None = Field(
+        default=None,
+        description="Whom the hub believes about who somebody is.",
+    )
     sign_in_days: int = Field(default=30, gt=0, le=3650)
     access_token_hours: int = Field(default=48, gt=0, le=24 * 365)
     outgoing_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(

@@ -1,6 +1,7 @@
 """Tokens for programs: by a code that somebody approves, by renewal, in exchange for another's."""
 
 import json
+import logging
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -8,14 +9,17 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub import device_flow, sign_ins
+from fin_qlora_hub import device_flow, exchanging, sign_ins
 from fin_qlora_hub.attempts import Attempts, Pace
-from fin_qlora_hub.errors import OAuthError
+from fin_qlora_hub.errors import InvalidTokenError, OAuthError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import digest_of
+from fin_qlora_hub.outgoing import ForbiddenAddressError, OutgoingError
 from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
+from fin_qlora_hub.routes.limits import limits_of
 from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.text import quoted
+from fin_qlora_hub.trusted import Trusted
 
 router = APIRouter()
 
@@ -24,6 +28,10 @@ MAX_FIELDS = 20
 MAX_CLIENT_ID = 100
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _RENEWAL = "refresh_token"
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+_logger = logging.getLogger("fin_qlora_hub")
 _NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _asking = Attempts(30, seconds=300)
 _pace = Pace()
@@ -76,6 +84,8 @@ async def give_token(request: Request, hub: CurrentHub) -> JSONResponse:
                 issued = await _by_code(hub, fields)
             case str(kind) if kind == _RENEWAL:
                 issued = await _by_renewal(hub, fields)
+            case str(kind) if kind == _EXCHANGE:
+                return await _by_exchange(request, hub, fields)
             case other:
                 raise OAuthError(
                     "unsupported_grant_type", f"grant_type {quoted(str(other))} is not known here."
@@ -127,6 +137,39 @@ async def _by_renewal(hub: Hub, fields: dict[str, str]) -> sign_ins.Issued:
             "been ended. Run `hf auth login` again.",
         )
     return issued
+
+
+async def _by_exchange(request: Request, hub: Hub, fields: dict[str, str]) -> JSONResponse:
+    subject, resource = _required(fields, "subject_token"), _required(fields, "resource")
+    if fields.get("subject_token_type") != _ID_TOKEN:
+        raise OAuthError("invalid_request", f"subject_token_type must be {_ID_TOKEN}.")
+    trusted = request.app.state.trusted
+    assert isinstance(trusted, Trusted)
+    try:
+        jobs, claims = await run_in_threadpool(trusted.verify_job, subject)
+    except InvalidTokenError as error:
+        limits_of(request).fail(request)
+        raise OAuthError("invalid_grant", str(error)) from error
+    except (OutgoingError, ForbiddenAddressError) as error:
+        _logger.error("the keys of an issuer cannot be had: %s", error)
+        raise OAuthError(
+            "temporarily_unavailable", "The keys of the issuer cannot be had at the moment."
+        ) from error
+
+    def exchange() -> tuple[str, int]:
+        with hub.database.writing() as session:
+            return exchanging.exchange(session, jobs, claims, resource=resource)
+
+    secret, seconds = await in_writer(hub, exchange)
+    return JSONResponse(
+        {
+            "access_token": secret,
+            "issued_token_type": _ACCESS_TOKEN,
+            "token_type": "bearer",
+            "expires_in": seconds,
+        },
+        headers=_NOT_KEPT,
+    )
 
 
 def address_of(request: Request) -> str:
