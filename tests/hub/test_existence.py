@@ -187,6 +187,7 @@ def test_no_route_is_left_out() -> None:
 
 
 LISTS = sorted({path for method, path in routes() if method == "GET"} - {p for _, p, _ in ASKED})
+LISTS.remove("/oauth/device")  # a page with a secret of its own each time, and no names
 
 
 @pytest.mark.parametrize("path", LISTS)
