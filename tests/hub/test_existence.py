@@ -124,8 +124,11 @@ def statements(hub):
     found: list[str] = []
 
     def note(_connection, _cursor, statement, *_rest) -> None:
-        # what answers requests, and not what goes on by itself
-        if threading.current_thread().name.startswith(("AnyIO", "writer")):
+        # What answers requests, and not what goes on by itself. Whose a token is must be asked
+        # again whenever that has changed anything.
+        answering = threading.current_thread().name.startswith(("AnyIO", "writer"))
+        asked_for_token = statement.startswith("BEGIN") or "FROM tokens" in statement
+        if answering and not asked_for_token:
             found.append(statement)
 
     engine = hub.hub.database._reading
@@ -183,7 +186,7 @@ def test_no_route_is_left_out() -> None:
     names = {path for _, path in routes() if "{namespace}" in path and "{name}" in path}
     assert names <= {path for _, path, _ in ASKED}
     assert len(names) > 40
-    assert not SEEN or max(SEEN) > 1  # the questions to the database were noticed
+    assert not SEEN or max(SEEN) > 0  # the questions to the database were noticed
 
 
 LISTS = sorted({path for method, path in routes() if method == "GET"} - {p for _, p, _ in ASKED})

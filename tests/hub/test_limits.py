@@ -129,6 +129,14 @@ def test_too_many_wrong_tokens(start_hub, tmp_path, monkeypatch) -> None:
             assert known.get("/api/whoami-v2").status_code == 200
 
 
+def test_too_many_wrong_codes_and_refresh_tokens(start_hub, tmp_path) -> None:
+    asked = {"grant_type": "refresh_token", "refresh_token": "fqr_wrong", "client_id": "c"}
+    hubs = start_hub(tmp_path / "data", failures_per_minute=3)
+    with hubs as hub, hub.http("anonymous") as http:
+        codes = [http.post("/oauth/token", data=asked).status_code for _ in range(5)]
+        assert codes == [400, 400, 400, 429, 429]
+
+
 def test_the_defaults_hinder_nobody() -> None:
     settings = Settings()
     rate = Rate(settings.requests_per_minute, now=(clock := Clock()))

@@ -91,6 +91,8 @@ async def give_token(request: Request, hub: CurrentHub) -> JSONResponse:
                     "unsupported_grant_type", f"grant_type {quoted(str(other))} is not known here."
                 )
     except OAuthError as error:
+        if error.code == "invalid_grant":
+            limits_of(request).fail(request)
         return _refused(error)
     return JSONResponse(
         {
