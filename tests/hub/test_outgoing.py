@@ -307,3 +307,21 @@ def certificate(tmp_path):
 def test_networks_are_named_with_commas(monkeypatch) -> None:
     monkeypatch.setenv("FIN_QLORA_HUB_OUTGOING_NETWORKS", "10.0.0.0/8, fd00::/8")
     assert list(map(str, Settings().outgoing_networks)) == ["10.0.0.0/8", "fd00::/8"]
+
+
+def test_only_hosts_that_are_named(monkeypatch) -> None:
+    monkeypatch.setenv("FIN_QLORA_HUB_OUTGOING_HOSTS", "ci.bank.example, .corp.example")
+    calling = Outgoing.of(Settings())
+    for host in ("ci.bank.example", "CI.Bank.Example.", "a.corp.example", "b.a.corp.example"):
+        calling.check(f"https://{host}/")
+    for host in (
+        "bank.example",
+        "x.ci.bank.example",
+        "corp.example",
+        "evilcorp.example",
+        "8.8.8.8",
+    ):
+        with pytest.raises(ForbiddenAddressError, match="OUTGOING_HOSTS"):
+            calling.check(f"https://{host}/")
+        with pytest.raises(ForbiddenAddressError):
+            calling.send(f"https://{host}/")

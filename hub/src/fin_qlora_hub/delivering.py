@@ -83,7 +83,7 @@ class Courier:
 
     def __init__(self, hub: Hub, *, url: str) -> None:
         self._database = hub.database
-        self._outgoing = Outgoing(hub.settings.outgoing_networks)
+        self._outgoing = Outgoing.of(hub.settings)
         self._url = url.rstrip("/")
         self._told = 0
         self._cleared = datetime.min.replace(tzinfo=UTC)

@@ -59,7 +59,7 @@ class Mirroring:
         self._settings = settings
         self._database = database
         self._storage = storage
-        self._upstream = Upstream(settings, Outgoing(settings.outgoing_networks))
+        self._upstream = Upstream(settings, Outgoing.of(settings))
         self._slots = BoundedSemaphore(settings.mirror_downloads)
         self.fetcher = Fetcher(settings.mirror_path, storage.blobs, self._upstream)
 

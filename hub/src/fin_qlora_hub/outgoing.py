@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fin_qlora_hub.errors import BadRequestError, OperationalError
+from fin_qlora_hub.settings import Settings
 
 SECONDS = 10.0
 IDLE_SECONDS = 30.0
@@ -111,15 +112,27 @@ class Streamed:
 class Outgoing:
     """Sends requests to public addresses, and to those of `networks`, which an administrator names.
 
-    Only in those networks may an address begin with `http://`.
+    Only in those networks may an address begin with `http://`. Where there are `hosts`, no others
+    are asked, public or not; one that begins with a dot stands for all names that end so.
     """
 
     networks: Sequence[Network] = ()
+    hosts: Sequence[str] = ()
     tls: ssl.SSLContext = field(default_factory=_trusting, repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Outgoing":
+        """Return what sends requests as the settings of a hub allow it."""
+        return cls(settings.outgoing_networks, settings.outgoing_hosts)
 
     def check(self, url: str, *, limit: int = MAX_URL) -> None:
         """Refuse an address that may never be asked, whatever its name says at the moment."""
         scheme, host, _port, _target = _parts(url, limit=limit)
+        if self.hosts and not any(_is_named(host, known.lower()) for known in self.hosts):
+            raise ForbiddenAddressError(
+                f"{host} is none of the hosts that this hub sends requests to: an administrator "
+                "may add it to FIN_QLORA_HUB_OUTGOING_HOSTS."
+            )
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -303,6 +316,11 @@ def _parts(url: str, *, limit: int = MAX_URL) -> tuple[str, str, int, str]:
         raise wrong
     target = (split.path or "/") + (f"?{split.query}" if split.query else "")
     return split.scheme, host, port or _PORTS[split.scheme], target
+
+
+def _is_named(host: str, known: str) -> bool:
+    host = host.removesuffix(".")
+    return host == known or (known.startswith(".") and host.endswith(known))
 
 
 def _is_odd(host: str, netloc: str) -> bool:

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
         default=(),
         description="Networks that are not public and to which the hub may send requests.",
     )
+    outgoing_hosts: Names = Field(
+        default=(), description="If there are any, the hub sends requests to these hosts alone."
+    )
     mirror_upstream: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s?#@]+$",
@@ -111,7 +114,13 @@ class Settings(BaseSettings):
     mirror_downloads: int = Field(default=8, gt=0, le=64)
     mirror_fresh_seconds: float = Field(default=300, ge=0)
 
-    @field_validator("outgoing_networks", "mirror_allow", "mirror_download_hosts", mode="before")
+    @field_validator(
+        "outgoing_networks",
+        "outgoing_hosts",
+        "mirror_allow",
+        "mirror_download_hosts",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):

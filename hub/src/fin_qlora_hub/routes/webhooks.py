@@ -137,7 +137,7 @@ def show_deliveries(key: Segment, hub: CurrentHub, caller: CurrentCaller) -> Jso
 
 
 def _outgoing(hub: Hub) -> Outgoing:
-    return Outgoing(hub.settings.outgoing_networks)
+    return Outgoing.of(hub.settings)
 
 
 def _shown(webhook: Webhook, *, secret: str | None = None) -> dict[str, Any]:
