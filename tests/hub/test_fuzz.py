@@ -56,7 +56,7 @@ def hub(tmp_path_factory, open_a_hub) -> Iterator[object]:
 
 
 @pytest.fixture
-def place(hub) -> str:
+def cas_place(hub) -> str:
     """Put back what earlier requests may have taken away; give the address of the chunks."""
     api = hub.api()
     for namespace in ("alice", "desk"):
@@ -87,7 +87,7 @@ def known_or_any(data: st.DataObject, name: str, value: object, place: str) -> o
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
-def test_no_request_makes_the_hub_fail(hub, place, operation, caplog) -> None:
+def test_no_request_makes_the_hub_fail(hub, cas_place, operation, caplog) -> None:
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
@@ -98,7 +98,7 @@ def test_no_request_makes_the_hub_fail(hub, place, operation, caplog) -> None:
     @given(case=operation.as_strategy(), data=st.data())
     def ask(case, data) -> None:
         for name, value in dict(case.path_parameters or {}).items():
-            case.path_parameters[name] = known_or_any(data, name, value, place)
+            case.path_parameters[name] = known_or_any(data, name, value, cas_place)
         caller = "chunks" if operation.path.startswith("/xet/") else "alice"
         headers = {"Authorization": f"Bearer {hub.tokens[caller]}"}
         answer = case.call(base_url=hub.url, headers=headers)
