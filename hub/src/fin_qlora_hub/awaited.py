@@ -74,6 +74,12 @@ def to_come(session: Session, mirror_id: int) -> list[Awaited]:
     return list(map(_awaited, session.scalars(query)))
 
 
+def still_to_come(session: Session, mirror_id: int, sha256: str) -> bool:
+    """Say whether a content of a visible revision has still not come."""
+    row = session.get(MirrorContent, (mirror_id, sha256))
+    return row is not None and row.fetched_at is None
+
+
 def known_contents(session: Session, mirror: Mirror) -> list[Content]:
     """Return all contents that came from the other hub, of revisions that are here or not yet."""
     fetched = select(MirrorContent.sha256, MirrorContent.git_sha1, MirrorContent.size).where(
@@ -89,14 +95,17 @@ def known_contents(session: Session, mirror: Mirror) -> list[Content]:
     ]
 
 
-def stored_bytes(session: Session) -> int:
-    """Return the bytes of all that is mirrored here."""
+def stored_bytes(session: Session, mirror: Mirror | None = None) -> int:
+    """Return the bytes that a mirror has brought here, or all of them."""
     held = select(func.coalesce(func.sum(Repository.stored_bytes), 0)).join(
         Mirror, Mirror.repository_id == Repository.id
     )
     fetched = select(func.coalesce(func.sum(MirrorContent.size), 0)).where(
         MirrorContent.fetched_at.is_not(None)
     )
+    if mirror is not None:
+        held = held.where(Mirror.id == mirror.id)
+        fetched = fetched.where(MirrorContent.mirror_id == mirror.id)
     return int(session.scalar(held) or 0) + int(session.scalar(fetched) or 0)
 
 

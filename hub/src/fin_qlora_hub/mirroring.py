@@ -12,6 +12,7 @@ from fin_qlora_hub.awaited import (
     arrived,
     known_contents,
     note_fetched,
+    still_to_come,
     stored_bytes,
     to_come,
 )
@@ -99,8 +100,8 @@ class Mirroring:
         """Fetch a content that a visible revision names; False while another process does so."""
         content = awaited.content
         with self._database.reading() as session:
-            if content.sha256 not in {one.content.sha256 for one in to_come(session, mirror_id)}:
-                return True  # it has come meanwhile
+            if not still_to_come(session, mirror_id, content.sha256):
+                return True
             self._require_room(session, mirror_id, name, content.size)
         file = UpstreamFile(awaited.path, "", content.size, content.sha256)
         fetched = self.fetcher.large(name, awaited.oid, file, on_verified=on_verified)
@@ -196,9 +197,8 @@ class Mirroring:
     def _require_room(self, session: Session, number: int, name: RepositoryName, more: int) -> None:
         mirror = session.get_one(Mirror, number)
         require_room(session, mirror.namespace_id, more)
-        own = sum(content.size for content in known_contents(session, mirror))
         limits = (
-            (own, self._settings.mirror_repository_bytes, "REPOSITORY"),
+            (stored_bytes(session, mirror), self._settings.mirror_repository_bytes, "REPOSITORY"),
             (stored_bytes(session), self._settings.mirror_total_bytes, "TOTAL"),
         )
         for used, limit, what in limits:
