@@ -41,6 +41,7 @@ class Act(StrEnum):
     CONTENTS_COPIED = "contents.copied"
     CONTENTS_DELETED = "contents.deleted"
     CONTENTS_SET_ASIDE = "contents.set-aside"
+    CONTENTS_RELOCATED = "contents.relocated"
     CONTENTS_COLLECTED = "contents.collected"
 
     DISCUSSION_OPENED = "discussion.opened"

@@ -1,6 +1,7 @@
 """Commands that look after what a hub keeps: checks, backups, and bundles for other sites."""
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,13 @@ from fin_qlora_hub.output import (
 )
 
 app = typer.Typer()
+
+
+class ContentsPlace(StrEnum):
+    """Where contents can lie."""
+
+    BUCKET = "bucket"
+    DISK = "disk"
 
 
 @app.command()
@@ -105,6 +113,26 @@ def backup(
         quiet=made.name,
     )
     fail_with(made.findings, form=form)
+
+
+@app.command("copy-contents")
+def copy_contents(
+    to: Annotated[ContentsPlace, typer.Option(help="The bucket of the settings, or the disk.")],
+    data_dir: DataDir = None,
+    form: OutputFormat = Format.HUMAN,
+) -> None:
+    """Copy all contents from the data directory to the bucket, or back; no server may run."""
+    from fin_qlora_hub.relocating import relocate
+
+    done = relocate(settings_of(data_dir), to_bucket=to is ContentsPlace.BUCKET)
+    print_result(
+        {"contents": str(done.contents), "xorbs": str(done.xorbs), "size": str(done.size)},
+        form=form,
+        human=f"Copied {done.contents} contents and {done.xorbs} xorbs, {done.size:,} bytes, to "
+        f"the {to}; what was there before stays where it was.",
+        quiet=str(done.size),
+    )
+    fail_with(done.findings, form=form)
 
 
 @app.command()

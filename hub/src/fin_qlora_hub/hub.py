@@ -12,7 +12,7 @@ from fin_qlora_hub.blobs import BlobStore
 from fin_qlora_hub.counting import DownloadCounter
 from fin_qlora_hub.database import Database, open_database, place_of
 from fin_qlora_hub.direct import DirectTransfer
-from fin_qlora_hub.errors import UnusableDataError
+from fin_qlora_hub.errors import UnreachableError, UnusableDataError
 from fin_qlora_hub.keys import KeyWatch
 from fin_qlora_hub.mirrors import reserve
 from fin_qlora_hub.parts import PartStore
@@ -31,6 +31,7 @@ from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 from fin_qlora_hub.stores.local_parts import LocalPartStore
 from fin_qlora_hub.stores.local_xorbs import LocalXorbs
 from fin_qlora_hub.using import TokenUses
+from fin_qlora_hub.xet.access import identity_of, new_identity
 from fin_qlora_hub.xet.signing import Signer
 from fin_qlora_hub.xet.store import XorbStore
 
@@ -84,8 +85,8 @@ def initialise(settings: Settings) -> str:
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_private(settings)
     with open_stores(settings) as stores:
-        if isinstance(stores.parts, BucketPartStore):
-            stores.parts.bucket.require()
+        if stores.bucket is not None:
+            stores.bucket.require()
     return migrate(place_of(settings))
 
 
@@ -131,6 +132,7 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
             SharedPool(VERIFIERS, name="verifier") as verifiers,
             _mirror(settings, database, stores.storage) as mirror,
         ):
+            claim(database, stores)
             yield Hub(
                 *(settings, database, stores.storage, stores.parts, stores.direct),
                 *(downloads, recorder, token_uses, keys),
@@ -146,11 +148,33 @@ def open_hub(settings: Settings) -> Iterator[Hub]:
 
 @dataclass(frozen=True)
 class Stores:
-    """Where contents are, where parts of them wait, and the way past the hub if there is one."""
+    """Where contents are, where parts of them wait, and the way past the hub if there is one.
+
+    `bucket` is where all that lies, None where it is on the local disk.
+    """
 
     storage: Storage
     parts: PartStore
     direct: DirectTransfer | None = None
+    bucket: Bucket | None = None
+
+
+def claim(database: Database, stores: Stores) -> None:
+    """Make sure that no other hub has the bucket: each would remove what only the other names.
+
+    Raises UnusableDataError. While the bucket does not answer nothing is checked.
+    """
+    if stores.bucket is None:
+        return
+    with database.reading() as session:
+        owner = identity_of(session)
+    if owner is None:
+        with database.writing() as session:
+            owner = identity_of(session) or new_identity(session)
+    try:
+        stores.bucket.claim(owner)
+    except UnreachableError as error:
+        _logger.warning("whose the bucket is cannot be seen: %s", error.reason)
 
 
 @contextmanager
@@ -192,6 +216,7 @@ def open_stores(settings: Settings) -> Iterator[Stores]:
             ),
             BucketPartStore(bucket, scratch / "parts"),
             None if signer is None else BucketDirect(bucket, signer),
+            bucket,
         )
     finally:
         bucket.close()

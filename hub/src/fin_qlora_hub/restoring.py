@@ -37,6 +37,8 @@ def restore(settings: Settings, source: Path, *, snapshot: str | None = None) ->
     keep_private(settings)
     with lock_data_dir(settings, exclusive=True), open_stores(settings) as stores:
         _require_empty(place)
+        if stores.bucket is not None:
+            stores.bucket.require_nobodys()
         restorer = _Restorer(stores.storage, source)
         chunked = {row["sha256"] for row in read_rows(chosen.folder, "xet_files")}
         contents = {row["sha256"]: row["size"] for row in read_rows(chosen.folder, "files")}

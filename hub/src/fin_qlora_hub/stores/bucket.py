@@ -17,7 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from fin_qlora_hub.errors import StorageFullError, UnreachableError, UnusableDataError
+from fin_qlora_hub.errors import (
+    AlreadyExistsError,
+    StorageFullError,
+    UnreachableError,
+    UnusableDataError,
+)
 from fin_qlora_hub.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +45,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _FINAL = re.compile(r"status code: 4(?!08|29)\d\d")
 _BEYOND = re.compile(r"status code: 416|InvalidRange")
 _UPLOADS = 3
+# The object that says whose all others are.
+_OWNER = "owner"
 _CLOCK_SECONDS = 60
 _Answer = TypeVar("_Answer")
 _logger = logging.getLogger("fin_qlora_hub")
@@ -144,6 +151,29 @@ class Bucket:
             raise UnusableDataError(
                 f"There is no bucket {self.place.name!r} at {self.place.base()}: make it first."
             ) from error
+
+    def require_nobodys(self) -> None:
+        """Raise AlreadyExistsError where the objects are a hub's."""
+        if self.find(_OWNER) is not None:
+            raise AlreadyExistsError(
+                f"{self.place} holds the contents of a hub already: choose another prefix in "
+                f"FIN_QLORA_HUB_STORAGE_URL. If that hub is gone for good, remove the object "
+                f"{self.place.key(_OWNER)!r}."
+            )
+
+    def claim(self, owner: str) -> None:
+        """Note whose the objects are; raises UnusableDataError where they are another's."""
+        try:
+            found = b"".join(self.read(_OWNER)).decode("utf-8", "replace")
+        except FileNotFoundError:
+            self.put(_OWNER, owner.encode())
+            return
+        if found != owner:
+            raise UnusableDataError(
+                f"{self.place} holds the contents of another hub: choose another prefix in "
+                f"FIN_QLORA_HUB_STORAGE_URL. If that hub is gone for good, remove the object "
+                f"{self.place.key(_OWNER)!r}."
+            )
 
     def put(self, name: str, data: bytes | Path) -> None:
         """Store an object, whole or not at all."""

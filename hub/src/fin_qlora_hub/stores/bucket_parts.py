@@ -13,7 +13,7 @@ class BucketPartStore:
     """Parts in a bucket, and what arrives in a folder of the local disk."""
 
     def __init__(self, bucket: Bucket, scratch: Path) -> None:
-        self.bucket = bucket
+        self._bucket = bucket
         self._scratch = scratch
         self._scratch.mkdir(parents=True, exist_ok=True)
 
@@ -24,22 +24,22 @@ class BucketPartStore:
     def keep(self, part: disk.IncomingFile, upload: str, number: int) -> None:
         """Send a received part; one that was sent again takes its place."""
         part.close()
-        self.bucket.put(name_of(upload, number), part.path)
+        self._bucket.put(name_of(upload, number), part.path)
 
     def joined(self, upload: str, count: int) -> Iterator[bytes]:
         """Look for all objects now; yield them one after another."""
         names = [name_of(upload, number) for number in range(1, count + 1)]
-        found = self.bucket.find_all(names)
+        found = self._bucket.find_all(names)
         for number, name in enumerate(names, start=1):
             if name not in found:
                 raise parts.missing(number)
         return (
-            piece for name in names for piece in self.bucket.read(name, length=found[name].size)
+            piece for name in names for piece in self._bucket.read(name, length=found[name].size)
         )
 
     def forget(self, upload: str, count: int) -> None:
         """Remove all parts of an upload."""
-        self.bucket.remove_all(name_of(upload, number) for number in range(1, count + 1))
+        self._bucket.remove_all(name_of(upload, number) for number in range(1, count + 1))
 
     def sweep(self) -> int:
         """Remove what was being received; parts in the bucket may be another server's."""
@@ -49,7 +49,7 @@ class BucketPartStore:
         """Remove parts whose last one never came; servers may run meanwhile."""
         received = disk.remove_older(self._scratch, disk.PATIENCE_SECONDS)
         for folder in (_FOLDER, "incoming"):  # of direct transfer, never verified
-            received += self.bucket.remove_older(folder, parts.PATIENCE_SECONDS)
+            received += self._bucket.remove_older(folder, parts.PATIENCE_SECONDS)
         return received
 
 

@@ -17,6 +17,7 @@ from fin_qlora_hub.xet.signing import Signer, new_key
 TOKEN_SECONDS = 30 * 60
 # Nobody's number: where strangers may read, they fetch chunks of what is public.
 STRANGER = 0
+_IDENTITY = "identity"
 _PURPOSE = "xet-token"
 
 
@@ -118,7 +119,24 @@ def new_generation(session: Session) -> None:
 
 
 def new_keys(connection: Connection) -> None:
-    """Let nothing count that was signed before, and clients forget what they sent."""
+    """Let nothing count that was signed before, and clients forget what they sent.
+
+    A hub that was made of another's backup is another hub.
+    """
+    connection.execute(delete(HubState).where(HubState.name == _IDENTITY))
     for name, value in (("signing_key", new_key()), ("xet_generation", secrets.token_hex(4))):
         connection.execute(update(HubState).where(HubState.name == name).values(value=value))
     connection.execute(delete(HubState).where(HubState.name == "former_signing_key"))
+
+
+def identity_of(session: Session) -> str | None:
+    """Return by what a bucket knows this hub from others, None where it was never asked."""
+    found = session.get(HubState, _IDENTITY)
+    return None if found is None else found.value
+
+
+def new_identity(session: Session) -> str:
+    """Give the hub a name that no other has."""
+    value = secrets.token_hex(16)
+    session.add(HubState(name=_IDENTITY, value=value))
+    return value
