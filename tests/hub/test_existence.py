@@ -59,7 +59,8 @@ BODIES: dict[str, object] = {
 }
 # Those that name no repository; what they list is compared below.
 NO_REPOSITORY = re.compile(
-    r"/oauth/.*|/api/whoami-v2|/api/agent-harnesses|/api/telemetry/.*|/v1/telemetry|/api/validate-yaml"
+    r"/oauth/.*|/api/(users|organizations)/\{name\}/(overview|members)"
+    r"|/api/whoami-v2|/api/agent-harnesses|/api/telemetry/.*|/v1/telemetry|/api/validate-yaml"
     r"|/healthz|/lfs/.*|/xet/.*|/api/\{kinds\}|/api/(organizations/\{namespace\}/)?settings/.*"
     r"|/api/collections.*|/api/\{kinds\}/\{name\}(/\{endpoint\}/\{rest\}|/like)?"
     r"|/api/users/\{user\}/.*"
