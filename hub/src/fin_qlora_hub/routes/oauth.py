@@ -150,7 +150,6 @@ async def _by_exchange(request: Request, hub: Hub, fields: dict[str, str]) -> JS
     try:
         jobs, claims = await run_in_threadpool(trusted.verify_job, subject)
     except InvalidTokenError as error:
-        limits_of(request).fail(request)
         raise OAuthError("invalid_grant", str(error)) from error
     except (OutgoingError, ForbiddenAddressError) as error:
         _logger.error("the keys of an issuer cannot be had: %s", error)
