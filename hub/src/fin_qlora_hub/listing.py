@@ -18,7 +18,7 @@ from itertools import islice
 from math import isqrt
 from typing import Any
 
-from sqlalchemy import Select, bindparam, exists, func, select, tuple_
+from sqlalchemy import Select, bindparam, exists, func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub import finding
@@ -61,7 +61,7 @@ class Shape:
 
     `namespace` asks for one namespace, `private` for those that are or are not. The list is gone
     through in order, that of the first tag where there is one, until enough fulfil everything;
-    `rare` begins with all that may have the text in their name.
+    `rare` begins with all that may have the text in their name, `few` with all that are gated.
     """
 
     sort: SortKey
@@ -70,6 +70,7 @@ class Shape:
     rare: bool = False
     text: bool = False
     gated: bool | None = None
+    few: bool = False
     after: bool = False
 
 
@@ -89,6 +90,12 @@ _SEEN = (
 _TAGGED = select(func.count()).select_from(
     select(_tags.repository_id).where(_tags.tag == bindparam("tag")).limit(_MANY).subquery()
 )
+_GATED = select(func.count()).select_from(
+    select(_repositories.id)
+    .where(_repositories.gated > literal(""))
+    .limit(bindparam("most"))
+    .subquery()
+)
 _HIGHEST = select(func.max(_repositories.id))
 
 
@@ -103,10 +110,15 @@ def search(
     rare = False
     if wanted.text:
         text = wanted.text.lower()
-        rare = _is_rare(session, text, limit=limit)
+        most = _worth_looking_up(session, limit)
+        rare = finding.count(session, text, most=most + 1) <= most
         values |= finding.bounds(text) if rare else {}
         escaped = _LIKE_SIGNS.sub(r"!\g<0>", text)
         values["text"] = f"%{escaped}%"
+    few = False
+    if wanted.gated and not rare:
+        most = _worth_looking_up(session, limit)
+        few = (connection.scalar(_GATED, {"most": most + 1}) or 0) <= most
     if cursor:
         values["value"], values["last"] = _read_cursor(cursor, wanted.sort)
     rows: list[tuple[Any, int]] = []
@@ -118,6 +130,7 @@ def search(
             rare=rare,
             text=bool(wanted.text),
             gated=wanted.gated,
+            few=few,
             after=bool(cursor),
         )
         rows += [tuple(row) for row in connection.execute(statement(shape), {**values, **part})]
@@ -138,12 +151,13 @@ def card_details(session: Session, number: int) -> Mapping[str, Any]:
 @cache
 def statement(shape: Shape) -> Select[Any]:
     """Return the statement of a shape: ids and sort keys, the highest first."""
-    place = _tags if shape.tags and not shape.rare else _repositories
+    looked_up = shape.rare or shape.few
+    place = _tags if shape.tags and not looked_up else _repositories
     number = _tags.repository_id if place is _tags else _repositories.id
     key = place[shape.sort]
     # An expression in place of a column keeps the planner from reading an index in order.
-    kind = place.kind + "" if shape.rare else place.kind
-    namespace = place.namespace_id + 0 if shape.rare else place.namespace_id
+    kind = place.kind + "" if looked_up else place.kind
+    namespace = place.namespace_id + 0 if looked_up else place.namespace_id
     query = select(key, number).where(
         kind == bindparam("kind"), place.private == bindparam("private")
     )
@@ -154,8 +168,9 @@ def statement(shape: Shape) -> Select[Any]:
     if place is _tags and (shape.text or shape.gated is not None):
         query = query.where(_repositories.id == number)
     if shape.gated is not None:
-        open_to_all = _repositories.gated.is_(None)
-        query = query.where(~open_to_all if shape.gated else open_to_all)
+        # No kind of gate comes before this: written so, the index of all that have one serves.
+        gated = _repositories.gated
+        query = query.where(gated > literal("") if shape.gated else gated.is_(None))
     if shape.rare:
         query = query.where(number.in_(finding.HOLDING))
     if shape.text:
@@ -206,14 +221,13 @@ def _count(session: Session, tag: str) -> int:
     return int(session.connection().scalar(_TAGGED, {"tag": tag}) or 0)
 
 
-def _is_rare(session: Session, text: str, *, limit: int) -> bool:
-    """Say whether looking all names with a text up costs less than meeting enough of them.
+def _worth_looking_up(session: Session, limit: int) -> int:
+    """Return how many may fulfil a condition for looking all up to cost less than meeting enough.
 
-    Of N repositories, n with the text, one goes through limit * N / n to meet enough.
+    Of N repositories, n of them such, one goes through limit * N / n to meet enough.
     """
     highest = session.connection().scalar(_HIGHEST) or 0
-    most = isqrt(limit * highest)
-    return finding.count(session, text, most=most + 1) <= most
+    return isqrt(limit * highest)
 
 
 def cursor_after(last: Seen, sort: SortKey) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -159,6 +160,9 @@ class ExternalIdentity(Base):
 LISTED = ("namespace_id", "kind", "private", "updated_at", "created_at", "downloads")
 
 
+_WHERE_GATED: Any = dict.fromkeys(("sqlite_where", "postgresql_where"), text("gated IS NOT NULL"))
+
+
 def _list_indexes(table: str, *first: str, last: str) -> Iterator[Index]:
     """Make those in whose order lists are read: of what is public, and of one namespace."""
     namespace, *part = LISTED[:3]
@@ -179,6 +183,7 @@ class Repository(Base):
         # The tags refer to all of it, and follow every change.
         Index("ix_repositories_listed", "id", *LISTED, unique=True),
         *_list_indexes("repositories", last="id"),
+        Index("ix_repositories_gated", "gated", **_WHERE_GATED),
         Index("ix_repositories_stored_bytes", "namespace_id", "stored_bytes"),
         {"sqlite_autoincrement": True},  # the number of a removed repository never comes back
     )
