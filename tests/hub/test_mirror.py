@@ -8,13 +8,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
 from fin_qlora_hub.checking import check, scrub
-from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError, NotFoundError, UpstreamError
+from fin_qlora_hub.errors import (
+    AlreadyExistsError,
+    BadRequestError,
+    ForbiddenError,
+    NotFoundError,
+    UpstreamError,
+)
 from fin_qlora_hub.exporting import export
 from fin_qlora_hub.following import list_followed
 from fin_qlora_hub.identity import Role, add_organization, add_user, grant
 from fin_qlora_hub.importing import take_in
 from fin_qlora_hub.mirroring import Mirroring
 from fin_qlora_hub.mirrors import remove_mirror
+from fin_qlora_hub.protection import hold, protect
+from fin_qlora_hub.repositories import find_repository
 from fin_qlora_hub.visibility import Kind, RepositoryName
 
 WEIGHTS = random.Random(7).randbytes(2_500_000)
@@ -213,6 +221,43 @@ def test_nobody_takes_the_name_of_what_is_mirrored(there, here) -> None:
         with pytest.raises(NotFoundError):
             remove_mirror(session, here.hub.settings, BASE)
     assert sound(here)
+
+
+def test_what_is_protected_here_stays(there, here) -> None:
+    first = take(here).commit
+    there.api().create_tag("lab/Base", tag="v1")
+    take(here, revision="v1")
+    with here.hub.database.writing() as session:
+        repository = find_repository(session, BASE)
+        for name in ("main", "v1"):
+            protect(session, repository, name, by="alice")
+    second = fill(there.api(), files={"more": b"more"})
+    there.api().delete_tag("lab/Base", tag="v1")
+    there.api().create_branch("lab/Base", branch="v1")
+    for revision in ("main", "v1"):
+        with pytest.raises(ForbiddenError, match="protected"):
+            take(here, revision=revision)
+        assert here.api().model_info("lab/Base", revision=revision).sha == first
+    with here.hub.database.reading() as session:
+        assert "protected" in list_followed(session)[0].problem
+    assert take(here, revision=second).commit == second  # by its id it may come
+    with here.hub.database.writing() as session, pytest.raises(ForbiddenError):
+        remove_mirror(session, here.hub.settings, BASE)
+    assert sound(here)
+
+
+@pytest.mark.sqlite
+def test_who_reads_is_as_the_settings_say(there, mirrored, tmp_path) -> None:
+    with mirrored() as here:
+        take(here)
+        assert here.api("carol").repo_exists("lab/Base")
+        tokens = here.tokens
+    with mirrored(mirror_readers="granted", tokens=tokens) as here:
+        assert not here.api("carol").repo_exists("lab/Base")
+        with here.hub.database.writing() as session:
+            hold(session, find_repository(session, BASE), reason="a case")
+    with mirrored(tokens=tokens) as here:  # what is held is shown to nobody else
+        assert not here.api("carol").repo_exists("lab/Base")
 
 
 def test_what_was_removed_may_come_back(there, here) -> None:

@@ -19,7 +19,7 @@ from fin_qlora_hub.awaited import (
 from fin_qlora_hub.blobs import Content, StagedBlob
 from fin_qlora_hub.database import Database
 from fin_qlora_hub.descriptions import keep_card, make_card
-from fin_qlora_hub.errors import IllegalPathError, UpstreamError
+from fin_qlora_hub.errors import ForbiddenError, IllegalPathError, UpstreamError
 from fin_qlora_hub.fetching import Fetcher
 from fin_qlora_hub.gitobjects import lfs_pointer, object_id
 from fin_qlora_hub.mirrors import Taken, begin, find_mirror, is_here, keep, note_problem, point
@@ -73,8 +73,8 @@ class Mirroring:
         """Make a revision readable here, as it is on the other hub.
 
         A `whole` one only once every file is here; else its large files come when they are asked
-        for. Raises UpstreamError; what was here before stays as it is, and what was fetched is not
-        fetched again.
+        for. Raises UpstreamError, or ForbiddenError where a branch or tag is protected here; what
+        was here before stays as it is, and what was fetched is not fetched again.
         """
         try:
             found = self._upstream.find(wanted, revision)
@@ -82,7 +82,7 @@ class Mirroring:
                 return self._take(found, revision, whole=whole)
             except IllegalPathError as error:
                 raise UpstreamError(f"{wanted} cannot be kept: {error}", lasting=True) from error
-        except UpstreamError as error:
+        except (UpstreamError, ForbiddenError) as error:
             with self._database.writing() as session:
                 mirror = find_mirror(session, wanted)
                 if mirror is not None:

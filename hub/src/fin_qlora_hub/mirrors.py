@@ -16,12 +16,19 @@ from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import record
 from fin_qlora_hub.awaited import Awaited, arrived, note_to_come
 from fin_qlora_hub.blobs import Content
-from fin_qlora_hub.errors import AlreadyExistsError, NotFoundError
+from fin_qlora_hub.errors import AlreadyExistsError, ForbiddenError, NotFoundError
 from fin_qlora_hub.identity import MIRROR, Caller, find_namespace, role_in
 from fin_qlora_hub.largefiles import held_sizes
 from fin_qlora_hub.names import check_namespace, check_repository_name
+from fin_qlora_hub.protection import (
+    is_held,
+    is_protected,
+    require_loose,
+    require_movable,
+    twin_of,
+)
 from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
-from fin_qlora_hub.repositories import add_empty, find_repository, remove
+from fin_qlora_hub.repositories import add_empty, find_repository, remove, set_visibility
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.tables import (
     Commit,
@@ -81,12 +88,10 @@ def reserve(session: Session, settings: Settings) -> list[str]:
         except AlreadyExistsError:
             taken.append(name)
     private = settings.mirror_readers != "everyone"
-    mine = select(Mirror.repository_id).where(Mirror.repository_id.is_not(None))
-    session.execute(
-        update(Repository)
-        .where(Repository.id.in_(mine), Repository.private.is_not(private))
-        .values(private=private)
-    )
+    mine = select(Repository).join(Mirror, Mirror.repository_id == Repository.id)
+    for repository in session.scalars(mine.where(Repository.private.is_not(private))).all():
+        if not is_held(session, repository):
+            set_visibility(session, repository, private=private)
     return taken
 
 
@@ -230,9 +235,14 @@ def _keep_commit(session: Session, repository: Repository, taken: Taken) -> None
 
 def _point(session: Session, repository: Repository, name: str, oid: str) -> None:
     known = session.get(Reference, (repository.id, name))
+    if known is not None and known.commit_oid != oid:
+        require_movable(session, repository, [name])
     if known is not None:
         known.commit_oid = oid
         return
+    twin = twin_of(name)
+    if is_protected(session, repository, twin):
+        raise ForbiddenError(f"{name} is not taken in beside {twin}, which is protected.")
     session.add(
         Reference(
             repository_id=repository.id,
@@ -339,10 +349,12 @@ def _unfollow(session: Session, mirror: Mirror, name: RepositoryName, revision: 
         followed = session.get(MirrorRevision, (mirror.id, full))
         if followed is not None:
             session.delete(followed)
-            repository = session.get(Repository, mirror.repository_id)
+            repository = session.get_one(Repository, mirror.repository_id)
+            require_loose(session, repository)
             record(session, Act.MIRRORING_ENDED, repository, ref=full)
             reference = session.get(Reference, (mirror.repository_id, full))
             if reference is not None and full != _MAIN:
+                require_movable(session, repository, [full])
                 session.delete(reference)
             return
     raise NotFoundError(f"{revision} of {name} is not mirrored here.")
