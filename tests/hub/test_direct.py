@@ -200,7 +200,7 @@ def test_only_what_is_right_becomes_a_content(hub, name) -> None:
 
 
 def test_a_client_need_not_ask_for_verification(hub, name) -> None:
-    data = LARGE + name.encode()
+    data = LARGE * 4 + name.encode()  # more than one part of the bucket's
     (planned,) = plan(hub, name, data)
     httpx.put(planned["actions"]["upload"]["href"], content=data)
     assert commit(hub, name, data).status_code == 200

@@ -6,14 +6,16 @@ every call fails at once until one succeeds again, so that nobody queues up behi
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -45,6 +47,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _FINAL = re.compile(r"status code: 4(?!08|29)\d\d")
 _BEYOND = re.compile(r"status code: 416|InvalidRange")
 _UPLOADS = 3
+_PIECES_AHEAD = 3
 # The object that says whose all others are.
 _OWNER = "owner"
 _CLOCK_SECONDS = 60
@@ -207,34 +210,22 @@ class Bucket:
         if size <= part:
             self.put(name, b"".join(pieces))
             return
-        error: list[BaseException] = []
-
-        def watched() -> Iterator[bytes]:
-            try:
-                yield from pieces
-            except BaseException as found:
-                error.append(found)
-                raise
-
         # What came cannot come again, so that only the store's own client tries again.
         begun = time.time()
-        try:
-            with self._errors_named():
-                obstore.put(
-                    *(self._patient, name, watched()),
-                    use_multipart=True,
-                    chunk_size=part,
-                    max_concurrency=PARTS_AT_ONCE,
-                )
-        except _LostUploadError as lost:
-            # It may have ended well, with an answer that got lost.
-            found = self.find(name)
-            if found is None or found.size != size or found.modified < begun - _CLOCK_SECONDS:
-                raise UnreachableError(str(lost), what="object store") from lost
-        except BaseException:
-            if error:
-                raise error[0] from None
-            raise
+        with _fetched_aside(pieces) as fetched:
+            try:
+                with self._errors_named():
+                    obstore.put(
+                        *(self._patient, name, fetched),
+                        use_multipart=True,
+                        chunk_size=part,
+                        max_concurrency=PARTS_AT_ONCE,
+                    )
+            except _LostUploadError as lost:
+                # It may have ended well, with an answer that got lost.
+                found = self.find(name)
+                if found is None or found.size != size or found.modified < begun - _CLOCK_SECONDS:
+                    raise UnreachableError(str(lost), what="object store") from lost
 
     def read(
         self, name: str, *, start: int = 0, length: int | None = None
@@ -384,6 +375,57 @@ class Bucket:
         if self._gone:
             _logger.warning("the object store is back")
         self._gone = False
+
+
+class _Fetched:
+    """Pieces that another thread has fetched; an error there is kept, and stops whoever iterates.
+
+    The driver must not be called while it waits for the next piece of what it sends.
+    """
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.error: BaseException | None = None
+        self._pieces = pieces
+        self._waiting: Queue[bytes | None] = Queue(_PIECES_AHEAD)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._fetch, name="fetched-aside", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (piece := self._waiting.get()) is not None:
+            yield piece
+        if self.error is not None:
+            raise self.error
+
+    def stop(self) -> None:
+        """Fetch no more."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            with suppress(Empty):
+                self._waiting.get(timeout=0.05)
+
+    def _fetch(self) -> None:
+        try:
+            for piece in self._pieces:
+                if self._stopped.is_set():
+                    break
+                self._waiting.put(piece)
+        except BaseException as error:
+            self.error = error
+        self._waiting.put(None)
+
+
+@contextmanager
+def _fetched_aside(pieces: Iterable[bytes]) -> Iterator[_Fetched]:
+    fetched = _Fetched(pieces)
+    try:
+        yield fetched
+    except BaseException:
+        if fetched.error is not None:
+            raise fetched.error from None
+        raise
+    finally:
+        fetched.stop()
 
 
 class _LostUploadError(Exception):
