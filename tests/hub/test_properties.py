@@ -243,7 +243,8 @@ def test_a_list_is_what_a_look_at_each_would_give(
     crowded, monkeypatch, caller, author, text, tags, gated, sort, page, rare
 ) -> None:
     hub, made = crowded
-    monkeypatch.setattr("fin_qlora_hub.listing._RARE", 1000 if rare else 0)
+    worth = 1000 if rare else 0
+    monkeypatch.setattr("fin_qlora_hub.listing._worth_looking_up", lambda *_: worth)
     own = {"alice": {"alice", "desk"}, "bob": {"desk"}, "carol": {"carol"}, None: set()}[caller]
     expected = {
         one["id"]
