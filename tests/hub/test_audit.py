@@ -12,6 +12,7 @@ from sqlalchemy import text
 from waiting import wait_until
 
 from fin_qlora_hub import audit, recording
+from fin_qlora_hub.acting import Actor, Means, act_as
 from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import Head, Place, Search, find, read_head, record, verify
 from fin_qlora_hub.backup import back_up
@@ -480,3 +481,17 @@ def test_a_database_that_is_away_costs_no_read(own, monkeypatch) -> None:
     assert [one["details"]["lost"] for one in found if "lost" in one["details"]] == [50]
     assert all(len(one["details"].get("files", [])) <= recording.MAX_FILES for one in found)
     assert findings(own) == []
+
+
+def test_nobody_fills_the_record_by_being_refused(own) -> None:
+    start = end(own).sequence
+    for actor, most in ((Actor(Means.REQUEST, "bob"), 20), (Actor(Means.REQUEST), 3)):
+        act_as(actor)
+        for number in range(100):
+            own.recorder.refused("DELETE", f"/api/{number}", code="Forbidden")
+        own.recorder.flush()
+        (found,) = records(own, after=start)
+        assert len(found["details"]["paths"]) == most + 1
+        assert found["details"]["requests"] == 100
+        start += 1
+    act_as(Actor())

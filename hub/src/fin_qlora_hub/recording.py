@@ -24,9 +24,12 @@ from fin_qlora_hub.tables import Namespace
 
 FLUSH_SECONDS = 2.0
 MAX_FILES = 200
+# Whoever asks for what they may not do must not fill the database; strangers least of all.
+MAX_REFUSED, MAX_REFUSED_TO_STRANGERS = 20, 3
 # Beyond this the database has been away for long, and memory counts more.
 MAX_WAITING = 100_000
 MAX_PATH = 300
+_OTHERS = "and others"
 _logger = logging.getLogger("fin_qlora_hub")
 # How contents were had: by the address of the file, by a token for its chunks, by their places.
 Way = Literal["file", "token", "chunks"]
@@ -131,6 +134,9 @@ class Recorder:
             noted = self._noted.get(key)
             if noted is None:
                 noted = self._noted[key] = _Noted(datetime.now(UTC), actor.request)
+            if act is Act.REQUEST_REFUSED and named not in noted.named:
+                most = MAX_REFUSED_TO_STRANGERS if name is None else MAX_REFUSED
+                named = named if len(noted.named) < most else _OTHERS
             noted.named[named] += 1
             if noted.named[named] == 1:
                 self._waiting += 1
