@@ -2,10 +2,10 @@
 
     python benchmarks/hub_audit.py [--quick] [--json FILE]
 
-Records are written as commits write them, one in each transaction, and as reads are, a thousand at
-once; then the whole chain is verified. Downloads of a small file are asked of a server of its own
-over eight kept connections, with reads on record and without, in turn. The CPU time is read from the
-system, so that a busy machine changes little.
+Records are written as commits write them, one in each transaction, and as reads are, a thousand
+at once; then the whole chain is verified. Downloads of a small file are asked of a server of its
+own over eight kept connections, with reads on record and without, in turn. The CPU time is read
+from the system, so that a busy machine changes little.
 """
 
 from __future__ import annotations
