@@ -60,6 +60,7 @@ class Act(StrEnum):
     COLLECTION_ITEM_CHANGED = "collection.item-changed"
     COLLECTION_ITEM_REMOVED = "collection.item-removed"
 
+    USER_SIGNED_ON = "user.signed-on"
     USER_ADDED = "user.added"
     ORGANIZATION_ADDED = "organization.added"
     ROLE_GRANTED = "role.granted"

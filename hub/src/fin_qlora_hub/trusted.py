@@ -1,4 +1,4 @@
-"""The issuers that one server believes, with their keys."""
+"""The issuers that one server believes, with their keys, and the provider where people sign on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from fin_qlora_hub.errors import InvalidTokenError
 from fin_qlora_hub.issuers import Keys, issuer_of, verify
 from fin_qlora_hub.outgoing import Outgoing
+from fin_qlora_hub.provider import Provider
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.trust import Jobs, read_trust
 
@@ -17,6 +18,7 @@ class Trusted:
         trust = read_trust(settings.trust_file)
         outgoing = Outgoing(settings.outgoing_networks)
         self._public_url = settings.public_url and settings.public_url.rstrip("/")
+        self.provider = None if trust.sign_on is None else Provider(trust.sign_on, outgoing)
         self._jobs = {jobs.issuer: (jobs, Keys(jobs, outgoing)) for jobs in trust.jobs}
 
     def verify_job(self, token: str) -> tuple[Jobs, Mapping[str, Any]]:

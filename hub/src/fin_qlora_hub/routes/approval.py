@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC, datetime
 from html import escape
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -18,14 +18,14 @@ from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Role, authenticate
 from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
 from fin_qlora_hub.routes.documents import document, facts, hidden
-from fin_qlora_hub.routes.oauth import address_of, read_fields
+from fin_qlora_hub.routes.oauth import address_of, read_fields, trusted_of
+from fin_qlora_hub.routes.visiting import BROWSER, VISIT, browser_of, forget, keep, visit_of
 from fin_qlora_hub.tables import DeviceRequest
 from fin_qlora_hub.text import Text
 from fin_qlora_hub.visits import Visit, Visitor, is_own_form, seal_form, visitor
 
 router = APIRouter()
 
-_VISIT, _BROWSER = "hub-visit", "hub-browser"
 _PROGRAMS = {"26be6b09-91c5-47da-9861-d2d2bb7a7e36": "the Hugging Face client (hf auth login)"}
 _guesses = Attempts(10, seconds=600)
 _sign_ins = Attempts(20, seconds=300)
@@ -39,10 +39,11 @@ async def show_code_page(
     user_code: Annotated[Text, Query(max_length=40)] = "",
 ) -> Response:
     """Ask who somebody is, then for the code, then whether they began that themselves."""
-    browser = _browser(request, public_url) or secrets.token_urlsafe(16)
-    visit = _visit(request, hub, public_url)
-    page = await run_in_threadpool(_page, hub, visit, browser, user_code)
-    _keep(page, _BROWSER, browser, public_url=public_url)
+    browser = browser_of(request, public_url) or secrets.token_urlsafe(16)
+    visit = visit_of(request, hub, public_url)
+    sign_on = trusted_of(request).provider is not None
+    page = await run_in_threadpool(_page, hub, visit, browser, user_code, sign_on)
+    keep(page, BROWSER, browser, public_url=public_url)
     return page
 
 
@@ -52,7 +53,7 @@ async def sign_in(request: Request, hub: CurrentHub, public_url: PublicUrl) -> R
     fields = await _form(request, hub, public_url)
     if isinstance(fields, Response):
         return fields
-    browser, code = _browser(request, public_url), fields.get("user_code", "")
+    browser, code = browser_of(request, public_url), fields.get("user_code", "")
     if not _sign_ins.spend(address_of(request)):
         return _too_many()
 
@@ -65,7 +66,9 @@ async def sign_in(request: Request, hub: CurrentHub, public_url: PublicUrl) -> R
         visit = await run_in_threadpool(look)
     except InvalidTokenError:
         wrong = "The hub does not know this token, or it has expired."
-        return _sign_in_page(hub, browser, code, wrong=wrong)
+        return _sign_in_page(
+            hub, browser, code, sign_on=trusted_of(request).provider is not None, wrong=wrong
+        )
     return signed_in(visit, hub, code, public_url=public_url)
 
 
@@ -74,14 +77,14 @@ def signed_in(visit: Visit, hub: Hub, user_code: str, *, public_url: str) -> Res
     query = f"?user_code={quote(user_code)}" if user_code else ""
     answer = RedirectResponse(f"{public_url}/oauth/device{query}", status_code=303)
     answer.headers["Cache-Control"] = "no-store"
-    _keep(answer, _VISIT, visit.seal(hub.signer), public_url=public_url)
+    keep(answer, VISIT, visit.seal(hub.signer), public_url=public_url)
     return answer
 
 
 @router.post("/oauth/decision")
 async def decide(request: Request, hub: CurrentHub, public_url: PublicUrl) -> Response:
     """Let a program act as the user, or refuse it."""
-    visit = _visit(request, hub, public_url)
+    visit = visit_of(request, hub, public_url)
     fields = await _form(request, hub, public_url, user_id=visit.user_id if visit else 0)
     if isinstance(fields, Response):
         return fields
@@ -128,20 +131,22 @@ async def decide(request: Request, hub: CurrentHub, public_url: PublicUrl) -> Re
 @router.post("/oauth/sign-out")
 async def sign_out(request: Request, hub: CurrentHub, public_url: PublicUrl) -> Response:
     """Forget who sits at this browser."""
-    visit = _visit(request, hub, public_url)
+    visit = visit_of(request, hub, public_url)
     fields = await _form(request, hub, public_url, user_id=visit.user_id if visit else 0)
     if isinstance(fields, Response):
         return fields
     answer = document("Signed out", "<p>This browser is nobody's any more.</p>")
-    answer.delete_cookie(_name(_VISIT, public_url), path=_path(public_url))
+    forget(answer, VISIT, public_url=public_url)
     return answer
 
 
-def _page(hub: Hub, visit: Visit | None, browser: str, user_code: str) -> HTMLResponse:
+def _page(
+    hub: Hub, visit: Visit | None, browser: str, user_code: str, sign_on: bool
+) -> HTMLResponse:
     with hub.database.reading() as session:
         who = None if visit is None else visitor(session, visit)
         if who is None:
-            return _sign_in_page(hub, browser, user_code)
+            return _sign_in_page(hub, browser, user_code, sign_on=sign_on)
         if not user_code:
             return _code_page(who)
         if not _guesses.allows(who.user.id):
@@ -155,12 +160,17 @@ def _page(hub: Hub, visit: Visit | None, browser: str, user_code: str) -> HTMLRe
         return _question(who, found, form)
 
 
-def _sign_in_page(hub: Hub, browser: str, user_code: str, *, wrong: str = "") -> HTMLResponse:
+def _sign_in_page(
+    hub: Hub, browser: str, user_code: str, *, sign_on: bool, wrong: str = ""
+) -> HTMLResponse:
     fields = {"form": seal_form(hub.signer, browser=browser), "user_code": user_code}
     alert = f'<p class="warning" role="alert">{escape(wrong)}</p>' if wrong else ""
+    query = f"?user_code={quote(user_code)}" if user_code else ""
+    elsewhere = f'<a class="button" href="sign-on{query}">Sign on with your institution</a><hr>'
     return document(
         "Who are you?",
         f"{alert}<p>A program wants to sign in to this hub. First say who you are.</p>"
+        f"{elsewhere if sign_on else ''}"
         f'<form method="post" action="sign-in">{hidden(fields)}'
         '<label for="token">An access token of yours</label>'
         '<input type="password" id="token" name="token" autocomplete="off" required autofocus>'
@@ -229,7 +239,7 @@ async def _form(
         fields = await read_fields(request)
     except OAuthError as error:
         return document("This makes no sense", f"<p>{escape(str(error))}</p>", status=400)
-    browser = _browser(request, public_url)
+    browser = browser_of(request, public_url)
     if not is_own_form(hub.signer, fields.get("form", ""), browser=browser, user_id=user_id):
         return _expired()
     return fields
@@ -247,32 +257,3 @@ def _too_many() -> HTMLResponse:
     page = document("Too many attempts", "<p>Wait ten minutes, then try again.</p>", status=429)
     page.headers["Retry-After"] = "600"
     return page
-
-
-def _browser(request: Request, public_url: str) -> str:
-    return request.cookies.get(_name(_BROWSER, public_url), "")
-
-
-def _visit(request: Request, hub: Hub, public_url: str) -> Visit | None:
-    note = request.cookies.get(_name(_VISIT, public_url), "")
-    return Visit.open(hub.signer, note, browser=_browser(request, public_url)) if note else None
-
-
-def _keep(answer: Response, name: str, value: str, *, public_url: str) -> None:
-    answer.set_cookie(
-        _name(name, public_url),
-        value,
-        path=_path(public_url),
-        secure=public_url.startswith("https:"),
-        httponly=True,
-        samesite="lax",
-    )
-
-
-def _name(name: str, public_url: str) -> str:
-    """Return what a cookie is called; the prefix keeps other hosts from setting it."""
-    return f"__Host-{name}" if public_url.startswith("https:") else name
-
-
-def _path(public_url: str) -> str:
-    return "/" if public_url.startswith("https:") else urlsplit(public_url).path or "/"
