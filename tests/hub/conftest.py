@@ -45,7 +45,6 @@ ON_BOTH = {
     "test_commits",
     "test_crashes",
     "test_discussions",
-    "test_lfs",
     "test_lists",
     "test_maintenance",
     "test_mirror",
