@@ -1,5 +1,6 @@
 """The edge: what is no request or comes too slowly is let go, and answers guard browsers."""
 
+import gzip
 import logging
 import socket
 import time
@@ -205,6 +206,23 @@ def test_one_host_must_be_named(running, lines) -> None:
 def test_a_host_that_is_one_is_taken(running, host) -> None:
     found = exchange(running, f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
     assert found.startswith(b"HTTP/1.1 200 ")
+
+
+def test_nothing_that_is_sent_is_unpacked(running, repository) -> None:
+    """A small body could become an endless one."""
+    lines = b'{"key":"header","value":{"summary":"s"}}\n' + b" " * 5_000_000
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    with running.http() as http:
+        for path in (f"/api/models/{repository}/commit/main", "/api/validate-yaml"):
+            answer = http.post(path, content=gzip.compress(lines), headers=headers)
+            assert (answer.status_code, answer.headers["x-error-code"]) == (400, "BadRequest")
+
+
+def test_no_token_is_taken_from_an_address(running, repository) -> None:
+    with running.http("anonymous") as http:
+        token = running.tokens["alice"]
+        for name in ("token", "access_token", "api_key"):
+            assert http.get(f"/api/models/{repository}?{name}={token}").status_code == 401
 
 
 def test_nobody_is_believed_to_be_a_proxy(running, repository) -> None:
