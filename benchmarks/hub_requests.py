@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 from hub_bench import Ask, Bench, asked
 from hub_commit_memory import server
@@ -116,12 +118,15 @@ def measure_start(folder: Path, *, quick: bool) -> tuple[list[Row], dict[str, fl
     runs = 1 if quick else 7
     bench = Bench(folder)
     taken = []
-    for _ in range(runs + 1):  # the first fills the caches of the disk
-        start = time.perf_counter()
-        with server(bench.data_dir) as (_, url):
-            with urllib.request.urlopen(f"{url}/healthz") as answer:
-                answer.read()
-            taken.append(time.perf_counter() - start)
+    with mock.patch.dict(os.environ, PYTHONPYCACHEPREFIX=str(folder / "compiled")):
+        # Whoever installs a hub has its modules compiled, whatever is set where this is measured.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        for _ in range(runs + 1):  # the first compiles, and fills the caches of the disk
+            start = time.perf_counter()
+            with server(bench.data_dir) as (_, url):
+                with urllib.request.urlopen(f"{url}/healthz") as answer:
+                    answer.read()
+                taken.append(time.perf_counter() - start)
     seconds = statistics.median(taken[1:])
     rows = [Row("server", f"start to first answer, median of {runs}", "s", seconds)]
     return rows, {"start to the limit of 2 s": seconds / START_LIMIT_SECONDS}

@@ -113,7 +113,6 @@ def serve(settings: Settings, *, host: str, port: int, on_listening: Callable[[s
         )
         with delivering(hub, url=_url(listener)):
             # What is loaded stays: looking through it again would stop all requests for a while.
-            gc.collect()
             gc.freeze()
             server.run(sockets=[listener])
 
