@@ -308,7 +308,8 @@ def _lab(session):
     return find_namespace(session, "lab")
 
 
-def test_kill_and_go_on(there, here, tmp_path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_kill_and_go_on(there, here, how) -> None:
     """A command that is killed has shown nothing; the next one fetches the rest alone."""
     there.add("first.bin", WEIGHTS[:2_000_000], large=True)
     half = 1_500_000
@@ -342,12 +343,16 @@ def test_kill_and_go_on(there, here, tmp_path) -> None:
         try:
             assert wait_until(sizes_grow_to([half]))
         finally:
-            process.send_signal(signal.SIGKILL)
+            process.send_signal(how)
+            began = time.monotonic()
+            process.wait(15)
+            assert time.monotonic() - began < 10
     assert not here.api().repo_exists("lab/base")
     assert list(check(here.hub)) == []
     with here.hub.database.reading() as session:
         (begun,) = list_followed(session)
-    assert (str(begun.name), begun.commit, begun.size) == ("lab/base", "", 2_000_023)
+    assert (str(begun.name), begun.commit) == ("lab/base", "")
+    assert begun.size >= 2_000_000
     there.instead.clear()
     there.requests.clear()
     assert take(here).commit == OID

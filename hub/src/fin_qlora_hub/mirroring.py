@@ -1,7 +1,8 @@
 """Taking revisions of repositories from another hub: described, fetched, verified, then shown."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
@@ -226,7 +227,7 @@ class Mirroring:
                     staged.discard()
             unnoted.clear()
 
-        with ThreadPoolExecutor(self._settings.mirror_downloads) as pool:
+        with self._workers() as pool:
             running = {pool.submit(self._fetch_one, number, found, file): file for file in files}
             try:
                 for future in as_completed(running):
@@ -235,13 +236,22 @@ class Mirroring:
                     unnoted.append((Awaited(content, file.path, found.oid), published))
                     if content.size > SMALL_BYTES or len(unnoted) >= _NOTED_AT_ONCE:
                         note()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
             finally:
                 if unnoted:
                     note()
         return done
+
+    @contextmanager
+    def _workers(self) -> Iterator[ThreadPoolExecutor]:
+        """Work in several threads; where one fails the others end what they do, and no more."""
+        with ThreadPoolExecutor(self._settings.mirror_downloads) as pool:
+            try:
+                yield pool
+            except BaseException as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                if not isinstance(error, Exception):
+                    self.close()  # somebody interrupts, and does not want to wait
+                raise
 
     def _fetch_one(
         self, number: int, found: Found, file: UpstreamFile
@@ -270,7 +280,7 @@ class Mirroring:
             while not self.bring(number, name, one):
                 self.fetcher.pause(_WAIT_SECONDS)
 
-        with ThreadPoolExecutor(self._settings.mirror_downloads) as pool:
+        with self._workers() as pool:
             for future in [pool.submit(fetch, one) for one in missing]:
                 future.result()
 
