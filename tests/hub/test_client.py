@@ -271,6 +271,7 @@ def test_a_stale_parent_is_a_conflict_and_a_repeated_commit_is_not(api, reposito
     with pytest.raises(HfHubHTTPError, match="The branch was updated since") as refused:
         api.create_commit(repository, [add("f", b"2")], **options)
     assert refused.value.response.status_code == 412
+    assert "A commit has happened since. Please refresh and try again." in str(refused.value)
     assert api.model_info(repository).sha == first.oid
 
 

@@ -132,10 +132,10 @@ def plan_commit(
     require_movable(session, repository, [reference.name])
     if base is not None and base.oid != head.oid:
         raise ParentConflictError(
-            # Clients look for the first two sentences.
+            # Programs look for these words, older ones for the second half of them.
             "The branch was updated since you opened this page. Please refresh and try again. "
-            f"Another commit was made meanwhile: {branch} is at {head.oid}, not at "
-            f"{shortened(change.parent or '')}."
+            "A commit has happened since. Please refresh and try again. "
+            f"({branch} is at {head.oid}, not at {shortened(change.parent or '')}.)"
         )
     before = all_files(session, repository.id, head.tree_oid)
     copied: set[str] = set()
