@@ -16,6 +16,7 @@ from throwaway_s3 import Swift
 from fin_qlora_hub import parts
 from fin_qlora_hub.checking import check, scrub
 from fin_qlora_hub.collecting import collect
+from fin_qlora_hub.identity import revoke
 from fin_qlora_hub.stores.bucket import Bucket
 from fin_qlora_hub.stores.presigning import Presigner
 
@@ -226,6 +227,18 @@ def test_parts_go_to_the_bucket_too(hub, name) -> None:
     done = httpx.post(upload["href"], json={"oid": digest(data), "parts": receipts})
     assert done.status_code == 200, done.text
     assert commit(hub, name, data).status_code == 200
+
+
+def test_a_lost_role_makes_an_upload_worthless(swift, start_hub, tmp_path) -> None:
+    with start_hub(tmp_path / "data", **swift.settings(swift.new_bucket())) as hub:
+        hub.api().create_repo("desk/a")
+        (planned,) = plan(hub, "desk/a", LARGE, caller="walter")
+        with hub.hub.database.writing() as session:
+            revoke(session, "desk", "walter")
+        assert httpx.put(planned["actions"]["upload"]["href"], content=LARGE).status_code == 200
+        assert verify(hub, "desk/a", LARGE, caller="walter").status_code in (403, 404)
+        assert commit(hub, "desk/a", LARGE).status_code == 400  # nor is it alice's
+        assert not hub.hub.blobs.holds(digest(LARGE))
 
 
 def test_what_nobody_verified_is_swept(hub, name, monkeypatch) -> None:

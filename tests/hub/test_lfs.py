@@ -1,4 +1,7 @@
-"""Git LFS for clients without Xet: whole files, files in parts, and what is refused."""
+"""Git LFS for clients without Xet, through the hub: whole files, in parts, and what is refused.
+
+What goes past it is in `test_direct`.
+"""
 
 import hashlib
 import random
@@ -30,6 +33,14 @@ def announced(data: bytes, *transfers: str, **lies: object) -> dict[str, object]
 def batch(http, name: str, data: bytes, *transfers: str, **lies: object):
     body = announced(data, *transfers, **lies)
     return http.post(f"/{name}.git/info/lfs/objects/batch", json=body)
+
+
+@pytest.fixture(scope="module")
+def running(open_a_hub, tmp_path_factory):
+    """One hub for the tests of this module: clients send to it and to nothing else."""
+    folder = tmp_path_factory.mktemp("lfs") / "data"
+    with open_a_hub(folder, presigned_transfer=False) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -113,7 +124,8 @@ def test_who_may_not(running, shared, caller, status) -> None:
 def test_a_lost_role_ends_an_address(start_hub, tmp_path) -> None:
     from fin_qlora_hub.identity import revoke
 
-    with start_hub(tmp_path / "data") as hub, hub.http("walter") as http:
+    running = start_hub(tmp_path / "data", presigned_transfer=False)
+    with running as hub, hub.http("walter") as http:
         hub.api().create_repo("desk/a")
         planned = batch(http, "desk/a", b"x").json()["objects"][0]
         with hub.hub.database.writing() as session:
@@ -160,7 +172,7 @@ def test_older_clients_with_xet_are_told_to_use_it(http, repository) -> None:
 
 @pytest.fixture
 def in_parts(start_hub, tmp_path):
-    with start_hub(tmp_path / "data", lfs_part_bytes=1000) as hub:
+    with start_hub(tmp_path / "data", lfs_part_bytes=1000, presigned_transfer=False) as hub:
         hub.api().create_repo("alice/a")
         yield hub
 
