@@ -144,6 +144,10 @@ def measure_scale(folder: Path, *, quick: bool) -> tuple[list[Row], dict[str, fl
                     bench.token,
                     lambda n: "GET /api/models?limit=30&search=zq",
                 ),
+                "list of what is gated": (
+                    bench.token,
+                    lambda n: "GET /api/models?limit=30&gated=true",
+                ),
                 "list of one who sees few": (few, lambda n: "GET /api/models?limit=30"),
                 "search of one who sees few": (
                     few,

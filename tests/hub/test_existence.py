@@ -59,7 +59,8 @@ BODIES: dict[str, object] = {
 }
 # Those that name no repository; what they list is compared below.
 NO_REPOSITORY = re.compile(
-    r"/oauth/.*|/api/whoami-v2|/api/agent-harnesses|/api/telemetry/.*|/v1/telemetry|/api/validate-yaml"
+    r"/oauth/.*|/api/(users|organizations)/\{name\}/(overview|members)"
+    r"|/api/whoami-v2|/api/agent-harnesses|/api/telemetry/.*|/v1/telemetry|/api/validate-yaml"
     r"|/healthz|/lfs/.*|/xet/.*|/api/\{kinds\}|/api/(organizations/\{namespace\}/)?settings/.*"
     r"|/api/collections.*|/api/\{kinds\}/\{name\}(/\{endpoint\}/\{rest\}|/like)?"
     r"|/api/users/\{user\}/.*"
@@ -180,6 +181,37 @@ def test_private_is_as_good_as_missing(clients, hub, statements, method, path, b
     status, code, _ = ask(clients, "alice", method, path, body, name=fresh)
     assert code not in ("RepoNotFound", "EndpointNotFound", "GatedRepo"), (status, code)
     assert status < 500
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            "/api/settings/webhooks",
+            {"url": "https://hooks.example/", "watched": [{"type": "model", "name": "{}"}]},
+        ),
+        ("/api/collections/SHELF/items", {"item": {"type": "model", "id": "{}"}}),
+        ("/api/collections?item=models/{}", None),
+        ("/api/models?author=desk&search={}", None),
+    ],
+)
+def test_what_names_a_repository_elsewhere_tells_nothing_of_it(
+    clients, hub, statements, path, body
+) -> None:
+    shelf = hub.api("carol").create_collection(f"shelf {next(NUMBERS)}", namespace="carol")
+    answers, costs = [], []
+    for name in ("desk/absent", "desk/absent", "desk/secret", "desk/former", "dusk/secret"):
+        statements.clear()
+        address = path.replace("SHELF", shelf.slug).replace("{}", name)
+        content = None if body is None else json.loads(json.dumps(body).replace("{}", name))
+        method = "GET" if body is None else "POST"
+        answer = clients["carol"].request(method, address, json=content)
+        shown = re.sub(r'"id":"[0-9a-f]{24}"', "", answer.text.replace(name, "{}"))
+        answers.append((answer.status_code, answer.headers.get("x-error-code"), shown))
+        costs.append(list(statements))
+    assert answers[1:] == [answers[1]] * 4
+    assert answers[1][0] in (200, 404)
+    assert costs[1:] == [costs[1]] * 4
 
 
 def test_no_route_is_left_out() -> None:

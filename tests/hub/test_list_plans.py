@@ -96,13 +96,24 @@ def test_signs_of_the_pattern_language_are_letters(running, api, new_name) -> No
             assert http.get("/api/models", params={"search": text}).json() == []
 
 
+@pytest.mark.sqlite
+@pytest.mark.parametrize("tags", [0, 1])
+@pytest.mark.parametrize("namespace", [False, True])
+def test_a_few_that_are_gated_are_looked_up(running, namespace, tags) -> None:
+    shape = Shape(sort=SortKey.UPDATED, namespace=namespace, tags=tags, gated=True, few=True)
+    steps = plan(running, statement(shape))
+    assert "ix_repositories_gated" in steps[0]
+    assert not [step for step in steps if step.startswith("SCAN")], steps
+
+
 def found(http, **asked) -> list[str]:
     return [model["id"] for model in http.get("/api/models", params=asked).json()]
 
 
 @pytest.mark.parametrize("rare", [False, True])
 def test_any_part_of_a_name_finds_it(running, api, new_name, monkeypatch, rare) -> None:
-    monkeypatch.setattr("fin_qlora_hub.listing._is_rare", lambda *_, **__: rare)
+    worth = 1000 if rare else -1
+    monkeypatch.setattr("fin_qlora_hub.listing._worth_looking_up", lambda *_: worth)
     name = new_name() + "-Zq" + "x7" * 25 + "Y"
     api.create_repo(name)
     with running.http() as http:
@@ -167,3 +178,21 @@ def test_tags_follow_every_change_of_their_repository(running, api, new_name) ->
         assert found(http, filter="t-follows", author="alice") == [copied]
         api.delete_repo(moved)
         assert found(http, filter="t-follows") == [copied, second]
+
+
+@pytest.mark.parametrize("worth", [-1, 1000])
+def test_gated_and_open_ones(running, api, new_name, monkeypatch, worth) -> None:
+    monkeypatch.setattr("fin_qlora_hub.listing._worth_looking_up", lambda *_: worth)
+    names = [new_name("desk") for _ in range(3)]
+    card = b"---\ntags: [t-gate-%d]\n---\n" % worth
+    for name in names:
+        api.create_repo(name)
+        api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=name)
+    api.update_repo_settings(names[0], gated="auto")
+    api.update_repo_settings(names[2], gated="manual")
+    asked = {"author": "desk", "filter": f"t-gate-{worth}"}
+    with running.http() as http:
+        assert found(http, **asked, gated=True) == [names[2], names[0]]
+        assert found(http, **asked, gated=False) == [names[1]]
+        assert found(http, author="desk", gated=True)[:2] == [names[2], names[0]]
+        assert found(http, author="desk", gated=True, search=names[0][5:]) == [names[0]]

@@ -458,7 +458,11 @@ def test_one_that_was_added_whole_moves_when_it_is_told_to(there, mirroring) -> 
         hub = here.hub
         by_command = Mirroring(hub.settings, hub.database, hub.storage)
         name = RepositoryName(Kind.MODEL, "lab", "base")
+        assert here.api().model_info("lab/base").sha == OID  # its weights are still to come
         by_command.take(name, "main", whole=True)
+        assert len(there.asked("model.safetensors")) == 1
+        with here.hub.database.reading() as session:
+            assert [(one.whole, one.missing) for one in list_followed(session)] == [(True, 0)]
         there.oid = "d" * 40
         there.requests.clear()
         for _ in range(3):
