@@ -13,9 +13,11 @@ from waiting import wait_until
 from webhook_receiver import receiving
 
 from fin_qlora_hub import delivering as module
-from fin_qlora_hub.audit import Search, find
+from fin_qlora_hub.acts import Act
+from fin_qlora_hub.audit import Search, find, record
 from fin_qlora_hub.delivering import delivering, drop_waiting, lease, settle, spread
 from fin_qlora_hub.identity import grant, revoke
+from fin_qlora_hub.repositories import read_name, require_repository
 from fin_qlora_hub.tables import Webhook, WebhookDelivery
 
 ON_LOOPBACK = "127.0.0.0/8"
@@ -214,6 +216,24 @@ def test_everything_that_happens_to_a_repository(hub, receiver, courier) -> None
         assert [one["status"] for one in log] == ["delivered"] * 17
         assert log[0]["payload"] == told[16]
         assert (log[0]["answer"], log[0]["error"]) == (200, None)
+
+
+def test_what_comes_from_elsewhere(hub, receiver, courier) -> None:
+    api = hub.api()
+    api.create_repo("desk/a")
+    api.create_webhook(url=receiver.url, watched=[{"type": "org", "name": "desk"}])
+    here = {"upstream": "https://there.invalid", "commit": "1" * 40, "former": None}
+    with hub.hub.database.writing() as session:
+        found = require_repository(session, read_name("desk/a"))
+        record(session, Act.REPOSITORY_MIRRORED, found, ref="refs/heads/main", **here)
+        record(session, Act.REPOSITORY_MIRRORED, found, ref=None, **here)
+        record(session, Act.REPOSITORY_IMPORTED, found, signer="0" * 64, commit="2" * 40)
+    told = [WebhookPayload.model_validate(body) for body in receiver.payloads(3)]
+    assert [(one.event.scope, [ref.newSha for ref in one.updatedRefs]) for one in told] == [
+        ("repo.content", ["1" * 40]),
+        ("repo.content", []),
+        ("repo.content", ["2" * 40]),
+    ]
 
 
 def test_only_what_is_watched(hub, receiver, courier) -> None:

@@ -23,6 +23,7 @@ _CONFIGURATION = (Act.VISIBILITY_CHANGED, Act.GATE_CHANGED)
 _CONTENT = (
     *(Act.BRANCH_CREATED, Act.BRANCH_DELETED, Act.BRANCH_COMMITTED, Act.BRANCH_SQUASHED),
     *(Act.TAG_CREATED, Act.TAG_DELETED, Act.CONTENTS_DELETED, Act.REPOSITORY_IMPORTED),
+    Act.REPOSITORY_MIRRORED,
 )
 _DISCUSSION = (
     *(Act.DISCUSSION_RENAMED, Act.DISCUSSION_CLOSED, Act.DISCUSSION_REOPENED),
@@ -136,6 +137,8 @@ def _updated(session: Session, row: Row) -> list[Json]:
             if reference.commit_oid in former
         ]
     ref = details.get("ref", BRANCHES + DEFAULT_BRANCH)
+    if ref is None:  # a commit that came by itself
+        return []
     return [_moved(ref, details.get("former"), details.get("commit"))]
 
 
