@@ -44,9 +44,10 @@ def test_what_is_signed_is_for_one_use_unchanged_and_has_an_end(monkeypatch) -> 
         signer.open("one", sealed)
 
 
-def test_a_running_server_notices(start_hub, tmp_path, monkeypatch, command) -> None:
+def test_a_running_server_notices(start_hub, tmp_path, monkeypatch, command, at) -> None:
     monkeypatch.setattr(keys, "REFRESH_SECONDS", 0.05)
     with start_hub(tmp_path / "data") as hub, hub.http() as http:
+        at(hub)
         hub.api().create_repo("alice/a")
         address = "/api/models/alice/a/xet-write-token/main"
 

@@ -160,8 +160,9 @@ def test_nothing_of_a_held_repository_is_lost(api, running, filled, keeping, new
     api.delete_repo(filled)
 
 
-def test_the_commands(command, start_hub, tmp_path) -> None:
+def test_the_commands(command, start_hub, tmp_path, at) -> None:
     with start_hub(tmp_path / "data") as hub:
+        at(hub)
         api = hub.api()
         api.create_repo("desk/a", repo_type="dataset")
         api.create_tag("desk/a", tag="v1", repo_type="dataset")

@@ -207,8 +207,9 @@ def test_a_wrong_sum_is_found(start_hub, tmp_path) -> None:
         assert "holds 181 bytes, not the 1 that were counted" in "".join(check(hub.hub))
 
 
-def test_the_commands(command, start_hub, tmp_path) -> None:
+def test_the_commands(command, start_hub, tmp_path, at) -> None:
     with start_hub(tmp_path / "data") as hub:
+        at(hub)
         hub.api().create_repo("desk/a")
         assert command("quota", "set", "DESK", "1kB").stdout == "The quota of desk is now 1kB.\n"
         assert "desk  181  0  1000\n" in command("quota", "list").stdout
