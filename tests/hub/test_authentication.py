@@ -34,6 +34,7 @@ def new_token(running, name: str, **when) -> str:
         return create_token(session, "alice", name=name, role=Role.WRITE, **when)
 
 
+@pytest.mark.sqlite
 def test_a_caller_is_recalled_until_anything_changes(running, known, new_name) -> None:
     token = running.tokens["alice"]
     assert known.recall(token) is None
@@ -46,6 +47,7 @@ def test_a_caller_is_recalled_until_anything_changes(running, known, new_name) -
     assert known.recall(token).name == "alice"
 
 
+@pytest.mark.sqlite
 def test_another_process_revokes_at_once(running, known) -> None:
     token = new_token(running, "lost laptop")
     known.look_up(token)
@@ -63,6 +65,7 @@ def test_another_process_revokes_at_once(running, known) -> None:
         known.look_up(token)
 
 
+@pytest.mark.sqlite
 def test_a_token_ends_while_it_is_remembered(running) -> None:
     now = [datetime.now(UTC)]
     known = KnownCallers(
@@ -75,6 +78,7 @@ def test_a_token_ends_while_it_is_remembered(running) -> None:
     assert known.recall(token) is None
 
 
+@pytest.mark.sqlite
 def test_a_change_during_the_look_up_is_not_missed(running, monkeypatch) -> None:
     """The token is revoked after it was read and before it is remembered."""
     token = new_token(running, "race")
@@ -101,6 +105,7 @@ def test_without_a_watch_nothing_is_remembered(running) -> None:
     assert known.recall(running.tokens["alice"]) is None
 
 
+@pytest.mark.sqlite
 def test_what_is_remembered_has_an_end(running, monkeypatch) -> None:
     monkeypatch.setattr("fin_qlora_hub.authentication.MAX_REMEMBERED", 2)
     known = KnownCallers(running.hub.database, watch(running.hub.settings.database_path))
