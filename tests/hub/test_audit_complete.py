@@ -22,7 +22,7 @@ ROUTES: dict[str, tuple[Act, ...] | str] = {
     "DELETE /api/{kinds}/{namespace}/{name}/like": NOTHING,
     "DELETE /api/{kinds}/{name}/like": NOTHING,
     "POST /oauth/device": "a wish, until somebody signs in for it",
-    "POST /oauth/token": (Act.SIGN_IN_ENDED, Act.TOKEN_CREATED),
+    "POST /oauth/token": (Act.SIGN_IN_ENDED, Act.TOKEN_EXCHANGED),
     "POST /oauth/sign-in": "it opens a page, which gives nobody anything yet",
     "POST /oauth/decision": (Act.SIGN_IN_APPROVED, Act.SIGN_IN_DENIED),
     "POST /oauth/sign-out": "it closes a page",

@@ -16,7 +16,7 @@ class Trusted:
 
     def __init__(self, settings: Settings) -> None:
         trust = read_trust(settings.trust_file)
-        outgoing = Outgoing(settings.outgoing_networks)
+        outgoing = Outgoing.of(settings)
         self._public_url = settings.public_url and settings.public_url.rstrip("/")
         self.provider = None if trust.sign_on is None else Provider(trust.sign_on, outgoing)
         self._jobs = {jobs.issuer: (jobs, Keys(jobs, outgoing)) for jobs in trust.jobs}
