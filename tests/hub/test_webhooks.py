@@ -16,9 +16,13 @@ from fin_qlora_hub import delivering as module
 from fin_qlora_hub.acts import Act
 from fin_qlora_hub.audit import Search, find, record
 from fin_qlora_hub.delivering import delivering, drop_waiting, lease, settle, spread
-from fin_qlora_hub.identity import grant, revoke
+from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.identity import Caller, Role, find_user, grant, revoke
+from fin_qlora_hub.outgoing import Outgoing
 from fin_qlora_hub.repositories import read_name, require_repository
+from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.tables import Webhook, WebhookDelivery
+from fin_qlora_hub.webhooks import Watched, Wish, create_webhook
 
 ON_LOOPBACK = "127.0.0.0/8"
 
@@ -286,8 +290,6 @@ def test_only_what_the_owner_may_read(hub, receiver) -> None:
         *("dropped", "dropped"),
     ]
     with hub.hub.database.writing() as session:  # who comes later learns nothing of before
-        from fin_qlora_hub.identity import Role
-
         grant(session, "desk", "carol", role=Role.READ)
         spread(session, url=hub.url)
     assert len(state(hub)) == 4
@@ -472,3 +474,24 @@ def test_a_server_of_its_own_tells_them(command, served, receiver, tmp_path, mon
     with served(tmp_path / "data") as (_, url):
         told = receiver.payloads(1)
     assert told[0]["repo"]["name"] == "alice/a"
+
+
+def test_an_administrator_sees_them_all(command, tmp_path) -> None:
+    command("init")
+    command("user", "add", "alice")
+    wish = Wish("https://hooks.example/key-in-path", [Watched("user", "alice")], secret="s3cret")
+    with open_hub(Settings()) as opened, opened.database.writing() as session:
+        number = find_user(session, "alice").id
+        caller = Caller(number, "alice", "", None, "t", Role.WRITE, datetime.now(UTC))
+        create_webhook(session, wish, outgoing=Outgoing(), caller=caller)
+    shown = command("webhook", "list").stdout
+    assert "alice  hooks.example  0 failures in a row, 0 waiting  user:alice" in shown
+    assert "key-in-path" not in shown + command("webhook", "list", "--format=json").stdout
+    assert command("webhook", "disable", "1").returncode == 0
+    assert json.loads(command("webhook", "list", "--format=json").stdout)["disabled"]
+    assert command("webhook", "disable", "2").returncode == 5
+    text = command("audit", "list", "--act", "webhook.disabled").stdout
+    assert "by an administrator" in text
+    exported = command("audit", "export").stdout
+    assert "s3cret" not in exported
+    assert "key-in-path" not in exported

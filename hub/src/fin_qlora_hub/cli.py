@@ -18,6 +18,7 @@ from fin_qlora_hub import (
     device_commands,
     guarding,
     mirror_commands,
+    webhook_commands,
 )
 from fin_qlora_hub.acting import Actor, Means, act_as
 from fin_qlora_hub.errors import HubError, UnreachableError
@@ -48,6 +49,7 @@ app.add_typer(users, name="user")
 app.add_typer(organizations, name="org")
 app.add_typer(tokens, name="token")
 app.add_typer(audit_commands.app, name="audit")
+app.add_typer(webhook_commands.app, name="webhook")
 app.add_typer(mirror_commands.app, name="mirror")
 app.add_typer(device_commands.app, name="device")
 

@@ -16,7 +16,7 @@ from fin_qlora_hub.audit import read_head, record
 from fin_qlora_hub.errors import BadRequestError, ForbiddenError, HubError, NotFoundError
 from fin_qlora_hub.identity import Caller, find_user, role_in
 from fin_qlora_hub.outgoing import Outgoing
-from fin_qlora_hub.tables import Webhook, WebhookDelivery
+from fin_qlora_hub.tables import Namespace, Webhook, WebhookDelivery
 from fin_qlora_hub.text import quoted
 from fin_qlora_hub.visibility import Kind, RepositoryName, see, signed_in
 
@@ -147,6 +147,31 @@ def last_deliveries(session: Session, webhook: Webhook) -> Sequence[WebhookDeliv
     """Return what a webhook was told of, or is to be, the newest first."""
     query = select(WebhookDelivery).filter_by(webhook_id=webhook.id)
     return session.scalars(query.order_by(WebhookDelivery.id.desc()).limit(MAX_SHOWN)).all()
+
+
+def survey(session: Session) -> list[dict[str, Any]]:
+    """Return what an administrator may know of all webhooks: no secret, of an address the host."""
+    waiting = (
+        select(func.count())
+        .where(WebhookDelivery.webhook_id == Webhook.id, WebhookDelivery.status == "pending")
+        .correlate(Webhook)
+        .scalar_subquery()
+    )
+    query = select(Webhook, Namespace.name, waiting).join(
+        Namespace, Namespace.id == Webhook.owner_id
+    )
+    return [
+        {
+            "id": webhook.id,
+            "owner": owner,
+            "host": urlsplit(webhook.url).hostname,
+            "watched": [f"{one['type']}:{one['name']}" for one in webhook.watched],
+            "disabled": webhook.disabled,
+            "failures": webhook.failures,
+            "waiting": count,
+        }
+        for webhook, owner, count in session.execute(query.order_by(Webhook.id))
+    ]
 
 
 def is_watched(webhook: Webhook, repository_id: int, *, kind: str, names: Sequence[str]) -> bool:
