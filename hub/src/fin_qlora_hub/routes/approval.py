@@ -18,7 +18,8 @@ from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import Role, authenticate
 from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
 from fin_qlora_hub.routes.documents import document, facts, hidden
-from fin_qlora_hub.routes.oauth import address_of, read_fields, trusted_of
+from fin_qlora_hub.routes.limits import address_of
+from fin_qlora_hub.routes.oauth import read_fields, trusted_of
 from fin_qlora_hub.routes.visiting import BROWSER, VISIT, browser_of, forget, keep, visit_of
 from fin_qlora_hub.tables import DeviceRequest
 from fin_qlora_hub.text import Text

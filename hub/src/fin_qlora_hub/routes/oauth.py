@@ -16,7 +16,7 @@ from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.identity import digest_of
 from fin_qlora_hub.outgoing import ForbiddenAddressError, OutgoingError
 from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
-from fin_qlora_hub.routes.limits import limits_of
+from fin_qlora_hub.routes.limits import address_of, limits_of
 from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.text import quoted
 from fin_qlora_hub.trusted import Trusted
@@ -176,11 +176,6 @@ def trusted_of(request: Request) -> Trusted:
     trusted = request.app.state.trusted
     assert isinstance(trusted, Trusted)
     return trusted
-
-
-def address_of(request: Request) -> str:
-    """Return the address from which a request comes."""
-    return request.client.host if request.client else "unknown"
 
 
 async def read_fields(request: Request) -> dict[str, str]:
