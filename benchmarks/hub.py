@@ -11,8 +11,10 @@ takes about ten minutes on two cores that have nothing else to do.
   itself is timed. The aim is 0.6 (up) and 0.9 (down) of the speed of LFS, the floor 0.41 and 0.67.
   It fetches the same file from nginx, which plays a hub for it; the limit for the plain download
   is 0.7 of that speed.
-- edit: the second version of that file, with 37 bytes inserted and 10 changed, from a client with
-  an empty cache; every byte that it sends is counted. The limit is 0.1 % of the file.
+- edit: the next version of that file, with 37 bytes inserted, and the one after it, with 10 bytes
+  changed, each from a client with an empty cache; every byte that it sends is counted. The limit is
+  0.1 % of the file: a client sends at least the chunk that has changed, of 64 KiB on average and
+  128 KiB at most, and at times its neighbour.
 - memory: 64 uploads of 48 MB at once; the server's resident memory is read every 5 ms. The limit is
   600 MB.
 - requests: 1,000 repositories with 10 commits each, 200 requests a second; the limit for the 99th
