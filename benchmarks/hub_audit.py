@@ -26,9 +26,9 @@ import httpx
 from hub_commit_memory import hub_command, server
 from report import Row, report, table, write
 
-from fin_qlora_hub.acting import Actor, Means
-from fin_qlora_hub.acts import Act
-from fin_qlora_hub.audit import Entry, Place, record_all, verify
+from fin_qlora_hub.audit.acting import Actor, Means
+from fin_qlora_hub.audit.acts import Act
+from fin_qlora_hub.audit.record import Entry, Place, record_all, verify
 from fin_qlora_hub.hub import initialise, open_hub
 from fin_qlora_hub.settings import Settings
 

@@ -15,11 +15,11 @@ from hub_bench import Ask, Bench, asked, work
 from hub_commit_memory import server
 from report import Row
 
-from fin_qlora_hub.commits import carry_out, plan_commit
+from fin_qlora_hub.access.identity import Caller, Role, find_user
+from fin_qlora_hub.git.operations import AddFile, Change
 from fin_qlora_hub.hub import Hub, open_hub
-from fin_qlora_hub.identity import Caller, Role, find_user
-from fin_qlora_hub.operations import AddFile, Change
-from fin_qlora_hub.repositories import Kind, RepositoryName, create, open_readable
+from fin_qlora_hub.repositories.commits import carry_out, plan_commit
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName, create, open_readable
 from fin_qlora_hub.settings import Settings
 
 REPOSITORIES = 1000

@@ -18,10 +18,10 @@ import httpx
 import pytest
 from huggingface_hub import HfApi
 
+from fin_qlora_hub.access.identity import Role, add_organization, add_user, create_token, grant
 from fin_qlora_hub.app import create_app
 from fin_qlora_hub.cli import main
 from fin_qlora_hub.hub import Hub, initialise, open_hub
-from fin_qlora_hub.identity import Role, add_organization, add_user, create_token, grant
 from fin_qlora_hub.serving import Server
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.xet import hashes

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-from fin_qlora_hub.identity import Role, create_token, revoke_token
+from fin_qlora_hub.access.identity import Role, create_token, revoke_token
 
 READS = [
     ("GET", "/api/models/{}"),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy
 
-from fin_qlora_hub.attributes import MAX_LINES, Attributes
 from fin_qlora_hub.errors import BadRequestError
+from fin_qlora_hub.git.attributes import MAX_LINES, Attributes
 
 PATHS = ["a.png", "x/a.png", "x/y/b.png", "c.jpg", "data/d.csv", "data/e/f.csv", "model.bin"]
 RULES = [

@@ -11,15 +11,16 @@ from huggingface_hub.errors import HfHubHTTPError
 from sqlalchemy import text
 from waiting import wait_until
 
-from fin_qlora_hub import audit, recording
-from fin_qlora_hub.acting import Actor, Means, act_as
-from fin_qlora_hub.acts import Act
-from fin_qlora_hub.audit import Head, Place, Search, find, read_head, record, verify
-from fin_qlora_hub.backup import back_up
-from fin_qlora_hub.database import Database, writing_engine
+from fin_qlora_hub.audit import record as audit
+from fin_qlora_hub.audit import recording
+from fin_qlora_hub.audit.acting import Actor, Means, act_as
+from fin_qlora_hub.audit.acts import Act
+from fin_qlora_hub.audit.record import Head, Place, Search, find, read_head, record, verify
+from fin_qlora_hub.care.backup import back_up
+from fin_qlora_hub.care.restoring import restore
 from fin_qlora_hub.errors import BusyError
 from fin_qlora_hub.hub import open_hub
-from fin_qlora_hub.restoring import restore
+from fin_qlora_hub.metadata.database import Database, writing_engine
 from fin_qlora_hub.settings import Settings
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import fin_qlora_hub
-from fin_qlora_hub.acts import Act
 from fin_qlora_hub.app import build_routes
+from fin_qlora_hub.audit.acts import Act
 
 UPLOAD = "nobody sees what was sent before a commit names it, and that is on record"
 QUESTION = "it changes nothing"

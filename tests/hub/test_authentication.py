@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from fin_qlora_hub.authentication import KnownCallers
+from fin_qlora_hub.access.authentication import KnownCallers
+from fin_qlora_hub.access.freshness import watch
+from fin_qlora_hub.access.identity import Role, authenticate, create_token, revoke_token
+from fin_qlora_hub.access.using import TokenUses
 from fin_qlora_hub.errors import InvalidTokenError
-from fin_qlora_hub.freshness import watch
-from fin_qlora_hub.identity import Role, authenticate, create_token, revoke_token
-from fin_qlora_hub.tables import Token
-from fin_qlora_hub.using import TokenUses
+from fin_qlora_hub.metadata.tables import Token
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_a_change_during_the_look_up_is_not_missed(running, monkeypatch) -> None
     token = new_token(running, "race")
     version = watch(running.hub.settings.database_path)
     known = KnownCallers(running.hub.database, version)
-    from fin_qlora_hub import authentication
+    from fin_qlora_hub.access import authentication
 
     real = authentication.authenticate
 
@@ -107,7 +107,7 @@ def test_without_a_watch_nothing_is_remembered(running) -> None:
 
 @pytest.mark.sqlite
 def test_what_is_remembered_has_an_end(running, monkeypatch) -> None:
-    monkeypatch.setattr("fin_qlora_hub.authentication.MAX_REMEMBERED", 2)
+    monkeypatch.setattr("fin_qlora_hub.access.authentication.MAX_REMEMBERED", 2)
     known = KnownCallers(running.hub.database, watch(running.hub.settings.database_path))
     for caller in ("alice", "bob", "carol"):
         known.look_up(running.tokens[caller])

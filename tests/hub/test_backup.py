@@ -11,19 +11,19 @@ from contents import contents_of, hash_of
 from filling import fill
 from sqlalchemy import func, select
 
-from fin_qlora_hub.backup import _write_manifest, back_up, find_snapshot
-from fin_qlora_hub.checking import check, scrub
-from fin_qlora_hub.collecting import collect
-from fin_qlora_hub.database import make_engine
-from fin_qlora_hub.delivering import Outcome, settle, spread
+from fin_qlora_hub.care.backup import _write_manifest, back_up, find_snapshot
+from fin_qlora_hub.care.checking import check, scrub
+from fin_qlora_hub.care.collecting import collect
+from fin_qlora_hub.care.restoring import restore
 from fin_qlora_hub.errors import AlreadyExistsError, NotFoundError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
-from fin_qlora_hub.locking import collection_lock
-from fin_qlora_hub.restoring import restore
-from fin_qlora_hub.schema import migrate
+from fin_qlora_hub.metadata.database import make_engine
+from fin_qlora_hub.metadata.locking import collection_lock
+from fin_qlora_hub.metadata.schema import migrate
+from fin_qlora_hub.metadata.snapshots import write_rows
+from fin_qlora_hub.metadata.tables import Base, Namespace, StoredFile
 from fin_qlora_hub.settings import Settings
-from fin_qlora_hub.snapshots import write_rows
-from fin_qlora_hub.tables import Base, Namespace, StoredFile
+from fin_qlora_hub.webhooks.delivering import Outcome, settle, spread
 
 
 def some_bytes(size: int, *, seed: int) -> bytes:
@@ -206,7 +206,7 @@ def test_a_restoration_cut_short_leaves_no_hub(filled, tmp_path, monkeypatch) ->
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr("fin_qlora_hub.restoring.new_keys", cut)
+        broken.setattr("fin_qlora_hub.care.restoring.new_keys", cut)
         with pytest.raises(KeyboardInterrupt):
             restore(settings, tmp_path / "backup")
     assert restore(settings, tmp_path / "backup") == []

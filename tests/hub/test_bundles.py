@@ -10,8 +10,10 @@ import pytest
 from contents import contents_of, flip
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fin_qlora_hub.bundles import BundleWriter, Manifest, Part
-from fin_qlora_hub.checking import check, scrub
+from fin_qlora_hub.care.bundles import BundleWriter, Manifest, Part
+from fin_qlora_hub.care.checking import check, scrub
+from fin_qlora_hub.care.exporting import export
+from fin_qlora_hub.care.importing import take_in
 from fin_qlora_hub.errors import (
     AlreadyExistsError,
     BadBundleError,
@@ -19,9 +21,7 @@ from fin_qlora_hub.errors import (
     NotFoundError,
     ParentConflictError,
 )
-from fin_qlora_hub.exporting import export
-from fin_qlora_hub.importing import take_in
-from fin_qlora_hub.repositories import Kind, RepositoryName
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName
 
 KEY = Ed25519PrivateKey.generate()
 WEIGHTS = random.Random(31).randbytes(1_200_000)

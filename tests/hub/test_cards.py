@@ -6,8 +6,8 @@ import pytest
 import yaml
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub import plainyaml
-from fin_qlora_hub.cards import Card, CardError, describe, parse_metadata
+from fin_qlora_hub.cards import plainyaml
+from fin_qlora_hub.cards.card import Card, CardError, describe, parse_metadata
 
 README = b"""---
 license: mit
@@ -96,7 +96,7 @@ def test_whatever_the_files_hold_the_card_can_be_shown(path: str, content: bytes
 
 
 def test_a_fault_in_reading_gives_an_empty_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fin_qlora_hub.cards._describe", lambda *_args, **_named: 1 / 0)
+    monkeypatch.setattr("fin_qlora_hub.cards.card._describe", lambda *_args, **_named: 1 / 0)
     assert describe({}, paths=[]) == Card()
 
 

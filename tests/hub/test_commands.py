@@ -11,9 +11,9 @@ import pytest
 from waiting import wait_until
 
 from fin_qlora_hub import __version__, migrations
-from fin_qlora_hub.database import open_database
-from fin_qlora_hub.schema import migrate
-from fin_qlora_hub.tables import Base
+from fin_qlora_hub.metadata.database import open_database
+from fin_qlora_hub.metadata.schema import migrate
+from fin_qlora_hub.metadata.tables import Base
 
 NEWEST = max(
     path.name[1:5] for path in (Path(migrations.__file__).parent / "versions").glob("r[0-9]*.py")

@@ -5,11 +5,11 @@ import socket
 
 import pytest
 
-from fin_qlora_hub.committing import commit_change
-from fin_qlora_hub.identity import authenticate
-from fin_qlora_hub.operations import Change, Copy
-from fin_qlora_hub.repositories import Kind, RepositoryName, open_writable
-from fin_qlora_hub.rewriting import remove_large_files
+from fin_qlora_hub.access.identity import authenticate
+from fin_qlora_hub.git.operations import Change, Copy
+from fin_qlora_hub.git.rewriting import remove_large_files
+from fin_qlora_hub.repositories.committing import commit_change
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName, open_writable
 from fin_qlora_hub.routes.receiving import PIECE_BYTES
 
 

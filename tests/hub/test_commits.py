@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from fin_qlora_hub import changes
+from fin_qlora_hub.git import changes
 
 
 def line(key: str, **value: str) -> bytes:
@@ -59,7 +59,7 @@ def test_a_late_repeat_does_not_undo_what_came_after(commit, running, repository
 def test_the_same_wish_is_a_new_one_after_a_while(commit, running, repository, monkeypatch) -> None:
     first = commit(add("f", "QQ=="))
     commit(add("f", "Qg=="))
-    monkeypatch.setattr("fin_qlora_hub.commits.REPEAT_WINDOW", timedelta(seconds=-1))
+    monkeypatch.setattr("fin_qlora_hub.repositories.commits.REPEAT_WINDOW", timedelta(seconds=-1))
     later = commit(add("f", "QQ=="))
     assert later.json()["commitOid"] != first.json()["commitOid"]
     assert content(running, repository, "f") == b"A"

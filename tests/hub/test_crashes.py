@@ -16,8 +16,8 @@ from waiting import wait_until
 from webhook_receiver import receiving
 
 from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.metadata.tables import WebhookDelivery
 from fin_qlora_hub.settings import Settings
-from fin_qlora_hub.tables import WebhookDelivery
 
 # Starts the server; once the file `armed` is there, one function kills the process.
 KILLER = """
@@ -44,7 +44,7 @@ from fin_qlora_hub.cli import main
 sys.argv = ["fin-qlora-hub", "serve", "--port", "0", "--format", "json"]
 main()
 """
-DISK = "fin_qlora_hub.disk"
+DISK = "fin_qlora_hub.stores.disk"
 SQL = "sqlalchemy.engine.base:Connection._commit_impl"
 BUCKET = "fin_qlora_hub.stores.bucket:Bucket"
 ON_DISK, ON_S3 = pytest.mark.disk, pytest.mark.s3
@@ -58,9 +58,9 @@ COMMIT = [
     pytest.param(f"{BUCKET}.put", "before", marks=ON_S3),
     pytest.param(f"{BUCKET}.put", "after", marks=ON_S3),
     pytest.param(f"{BUCKET}.put_all", "after", marks=ON_S3),
-    ("fin_qlora_hub.commits:store_tree", "after"),
-    ("fin_qlora_hub.commits:record", "after"),
-    ("fin_qlora_hub.committing:carry_out", "after"),
+    ("fin_qlora_hub.repositories.commits:store_tree", "after"),
+    ("fin_qlora_hub.repositories.commits:record", "after"),
+    ("fin_qlora_hub.repositories.committing:carry_out", "after"),
     (SQL, "before"),
     (SQL, "after"),
 ]
@@ -243,11 +243,11 @@ def test_a_shard(http, command, data_dir, tmp_path, maker, target, moment) -> No
 @pytest.mark.parametrize(
     ("target", "moment"),
     [
-        ("fin_qlora_hub.delivering:spread", "after"),
-        ("fin_qlora_hub.delivering:lease", "after"),
-        ("fin_qlora_hub.delivering:send", "before"),
-        ("fin_qlora_hub.delivering:send", "after"),
-        ("fin_qlora_hub.delivering:settle", "after"),
+        ("fin_qlora_hub.webhooks.delivering:spread", "after"),
+        ("fin_qlora_hub.webhooks.delivering:lease", "after"),
+        ("fin_qlora_hub.webhooks.delivering:send", "before"),
+        ("fin_qlora_hub.webhooks.delivering:send", "after"),
+        ("fin_qlora_hub.webhooks.delivering:settle", "after"),
     ],
 )
 def test_a_webhook(http, command, data_dir, tmp_path, monkeypatch, target, moment) -> None:

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from throwaway_s3 import Swift
 
-from fin_qlora_hub import parts
-from fin_qlora_hub.checking import check, scrub
-from fin_qlora_hub.collecting import collect
-from fin_qlora_hub.identity import revoke
+from fin_qlora_hub.access.identity import revoke
+from fin_qlora_hub.care.checking import check, scrub
+from fin_qlora_hub.care.collecting import collect
+from fin_qlora_hub.stores import parts
 from fin_qlora_hub.stores.bucket import Bucket
 from fin_qlora_hub.stores.presigning import Presigner
 
@@ -156,7 +156,7 @@ def test_an_address_expires(hub, name, monkeypatch) -> None:
     httpx.put(planned["actions"]["upload"]["href"], content=data)
     verify(hub, name, data)
     commit(hub, name, data)
-    monkeypatch.setattr("fin_qlora_hub.stores.bucket_direct.DOWNLOAD_SECONDS", 1)
+    monkeypatch.setattr("fin_qlora_hub.contents.bucket_direct.DOWNLOAD_SECONDS", 1)
     with hub.http() as http:
         there = http.get(f"/{name}/resolve/main/w.bin").headers["Location"]
     end = time.time() + 20

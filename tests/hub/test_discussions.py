@@ -50,7 +50,7 @@ def test_a_discussion(api, running, base) -> None:
 
 
 def test_lists_of_discussions(api, running, base, monkeypatch) -> None:
-    for module in ("fin_qlora_hub.discussions", "fin_qlora_hub.routes.discussions"):
+    for module in ("fin_qlora_hub.repositories.discussions", "fin_qlora_hub.routes.discussions"):
         monkeypatch.setattr(f"{module}.PAGE", 3)
     for number in range(7):
         api.create_discussion(base, f"number {number}", description="d")

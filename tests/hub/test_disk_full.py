@@ -6,9 +6,10 @@ import shutil
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
-from fin_qlora_hub import database, disk
-from fin_qlora_hub.disk import RESERVE_BYTES
 from fin_qlora_hub.errors import StorageFullError
+from fin_qlora_hub.metadata import database
+from fin_qlora_hub.stores import disk
+from fin_qlora_hub.stores.disk import RESERVE_BYTES
 from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 
 
@@ -39,7 +40,7 @@ def test_uploads_leave_room_to_remove_things(running, new_name, monkeypatch) -> 
     api.create_repo(name)
     usage = shutil.disk_usage(running.hub.settings.data_dir)._replace(free=RESERVE_BYTES // 2)
     with monkeypatch.context() as nearly_full:
-        nearly_full.setattr("fin_qlora_hub.disk.shutil.disk_usage", lambda _path: usage)
+        nearly_full.setattr("fin_qlora_hub.stores.disk.shutil.disk_usage", lambda _path: usage)
         for act in (
             lambda: api.create_repo(new_name()),
             lambda: api.upload_file(path_or_fileobj=b"x", path_in_repo="f", repo_id=name),
@@ -57,7 +58,7 @@ def test_the_reserve_is_kept_while_bytes_arrive(tmp_path, monkeypatch) -> None:
 
     writer = LocalBlobStore(tmp_path).writer(limit=10**9)
     usage = shutil.disk_usage(tmp_path)._replace(free=RESERVE_BYTES // 2)
-    monkeypatch.setattr("fin_qlora_hub.disk.shutil.disk_usage", lambda _path: usage)
+    monkeypatch.setattr("fin_qlora_hub.stores.disk.shutil.disk_usage", lambda _path: usage)
     with pytest.raises(StorageFullError):
         write()
     writer.discard()

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-from fin_qlora_hub.checking import check
+from fin_qlora_hub.care.checking import check
 
 WEIGHTS = random.Random(5).randbytes(2_000_000)
 

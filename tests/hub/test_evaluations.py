@@ -7,7 +7,7 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from fin_qlora_hub.evaluations import MAX_ENTRIES, read_results
+from fin_qlora_hub.cards.evaluations import MAX_ENTRIES, read_results
 
 GOOD = {"dataset": {"id": "desk/bench", "task_id": "t"}, "value": 0.5}
 

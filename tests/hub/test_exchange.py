@@ -12,13 +12,13 @@ from issuer import Issuer, Key, running_issuer
 from jwt.warnings import InsecureKeyLengthWarning
 from sqlalchemy import select, update
 
-from fin_qlora_hub import exchanging
 from fin_qlora_hub.errors import InvalidTokenError, UnusableDataError
-from fin_qlora_hub.issuers import PAUSE_SECONDS, STALE_SECONDS, Keys, verify
+from fin_qlora_hub.metadata.tables import Token
 from fin_qlora_hub.outgoing import Outgoing, OutgoingError
-from fin_qlora_hub.tables import Token
-from fin_qlora_hub.trust import Issuer as Trusted
-from fin_qlora_hub.trust import Rule, read_trust
+from fin_qlora_hub.signing_in import exchanging
+from fin_qlora_hub.signing_in.issuers import PAUSE_SECONDS, STALE_SECONDS, Keys, verify
+from fin_qlora_hub.signing_in.trust import Issuer as Trusted
+from fin_qlora_hub.signing_in.trust import Rule, read_trust
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"

@@ -11,17 +11,17 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 from waiting import wait_until
 
-from fin_qlora_hub import committing
-from fin_qlora_hub.cards import describe
-from fin_qlora_hub.checking import check
-from fin_qlora_hub.commits import plan_commit
+from fin_qlora_hub.cards.card import describe
+from fin_qlora_hub.care.checking import check
 from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.metadata.tables import Repository
+from fin_qlora_hub.repositories import committing
+from fin_qlora_hub.repositories.commits import plan_commit
 from fin_qlora_hub.stores.local_blobs import LocalBlobStore
-from fin_qlora_hub.tables import Repository
 
 
 def test_a_busy_database_is_told(start_hub, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("fin_qlora_hub.database.BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("fin_qlora_hub.metadata.database.BUSY_TIMEOUT_SECONDS", 0.05)
     with start_hub(tmp_path / "data") as hub, hub.http() as http:
         with hub.hub.database.writing():
             answer = http.post("/api/repos/create", json={"name": "b"})
@@ -59,8 +59,8 @@ def test_nobody_who_reads_waits_for_those_who_write(start_hub, tmp_path) -> None
 
 
 def test_counts_outlive_a_busy_database_and_the_end(start_hub, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("fin_qlora_hub.database.BUSY_TIMEOUT_SECONDS", 0.05)
-    monkeypatch.setattr("fin_qlora_hub.counting.FLUSH_SECONDS", 1000)
+    monkeypatch.setattr("fin_qlora_hub.metadata.database.BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("fin_qlora_hub.repositories.counting.FLUSH_SECONDS", 1000)
     with start_hub(tmp_path / "data") as hub:
         hub.api().create_repo("alice/a")
         hub.hub.downloads.count(1)
@@ -73,7 +73,7 @@ def test_counts_outlive_a_busy_database_and_the_end(start_hub, tmp_path, monkeyp
 
 
 def test_downloads_are_written_down_in_time(start_hub, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("fin_qlora_hub.counting.FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr("fin_qlora_hub.repositories.counting.FLUSH_SECONDS", 0.01)
     with start_hub(tmp_path / "data") as hub:
         hub.api().create_repo("alice/a")
         hub.hub.downloads.count(1)
@@ -85,7 +85,7 @@ def test_a_failure_inside_shows_nothing_of_the_inside(running, repository, monke
     def broken(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("a secret of the server")
 
-    monkeypatch.setattr("fin_qlora_hub.commits.keep_card", broken)
+    monkeypatch.setattr("fin_qlora_hub.repositories.commits.keep_card", broken)
     with running.http() as http:
         body = b'{"key":"header","value":{"summary":"s"}}\n' + (
             b'{"key":"file","value":{"path":"f","content":"MQ==","encoding":"base64"}}\n'
@@ -129,7 +129,7 @@ def test_cards_are_read_before_the_lock_is_taken(running, repository, monkeypatc
         with running.hub.database.writing():  # would wait for itself under the lock
             return describe(*arguments, **named)
 
-    monkeypatch.setattr("fin_qlora_hub.descriptions.describe", describe_free)
+    monkeypatch.setattr("fin_qlora_hub.cards.descriptions.describe", describe_free)
     running.api().upload_file(
         path_or_fileobj=b"---\nlicense: mit\n---\n", path_in_repo="README.md", repo_id=repository
     )

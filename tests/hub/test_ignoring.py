@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.ignoring import IgnoreRules
+from fin_qlora_hub.git.ignoring import IgnoreRules
 
 PATHS = [
     "a",

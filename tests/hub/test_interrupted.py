@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from fin_qlora_hub.checking import check, scrub
+from fin_qlora_hub.care.checking import check, scrub
 from fin_qlora_hub.hub import open_hub
+from fin_qlora_hub.metadata.tables import StoredFile, XetFile, Xorb, XorbOwner
 from fin_qlora_hub.settings import Settings
-from fin_qlora_hub.tables import StoredFile, XetFile, Xorb, XorbOwner
 
 # Runs a command that dies when one function has been called so many times.
 KILLER = """
@@ -45,18 +45,18 @@ sys.argv = ["fin-qlora-hub", *sys.argv[4:]]
 main()
 """
 COMMIT = "sqlalchemy.engine.base:Connection._commit_impl"
-PLACE = "fin_qlora_hub.disk:put_in_place"
+PLACE = "fin_qlora_hub.stores.disk:put_in_place"
 BACKUP = [(PLACE, "before", 1), (PLACE, "after", 2), (PLACE, "before", 4), (PLACE, "after", 4)]
 RESTORE = [
-    ("fin_qlora_hub.disk:IncomingFile.finish", "after", 2),
+    ("fin_qlora_hub.stores.disk:IncomingFile.finish", "after", 2),
     (PLACE, "after", 1),
-    ("fin_qlora_hub.restoring:load_rows", "after", 1),
+    ("fin_qlora_hub.care.restoring:load_rows", "after", 1),
     (COMMIT, "before", 1),
     (COMMIT, "after", 1),
 ]
 IMPORT = [
-    ("fin_qlora_hub.disk:IncomingFile.finish", "after", 2),
-    ("fin_qlora_hub.importing:store_tree", "after", 1),
+    ("fin_qlora_hub.stores.disk:IncomingFile.finish", "after", 2),
+    ("fin_qlora_hub.care.importing:store_tree", "after", 1),
     (COMMIT, "before", 1),
     (COMMIT, "after", 1),
 ]

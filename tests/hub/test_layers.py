@@ -25,6 +25,32 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+# Imports point down: from a room to itself and to those after it.
+FLOORS = (
+    *("__main__", "cli", "commands", "serving", "app", "routes", "care", "signing_in", "webhooks"),
+    *("hub", "mirrors", "outgoing", "sharing", "repositories", "cards", "git", "contents", "xet"),
+    *("stores", "gitobjects", "access", "audit", "metadata", "text", "settings", "errors"),
+)
+
+
+def rooms_of(path: Path) -> set[str]:
+    """Return the rooms whose modules a module imports, at its top or inside."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "fin_qlora_hub":
+            names |= {alias.name for alias in node.names if not alias.name.startswith("_")}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fin_qlora_hub."):
+            names.add(node.module.split(".")[1])
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room not in ("__init__", "migrations"):
+        assert rooms_of(path) - {"migrations"} <= set(FLOORS[FLOORS.index(room) :])
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports(path: Path) -> None:
     names = imported(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from contents import contents_of
 
-from fin_qlora_hub.collecting import collect
+from fin_qlora_hub.care.collecting import collect
 from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.xet import signing
 
@@ -122,7 +122,7 @@ def test_who_may_not(running, shared, caller, status) -> None:
 
 
 def test_a_lost_role_ends_an_address(start_hub, tmp_path) -> None:
-    from fin_qlora_hub.identity import revoke
+    from fin_qlora_hub.access.identity import revoke
 
     running = start_hub(tmp_path / "data", presigned_transfer=False)
     with running as hub, hub.http("walter") as http:
@@ -251,7 +251,7 @@ def test_parts_that_nobody_waits_for_are_swept(in_parts, monkeypatch) -> None:
     assert b"".join(store.joined("upload", 1)) == b"abc"
     collect(in_parts.hub)
     assert b"".join(store.joined("upload", 1)) == b"abc"
-    monkeypatch.setattr("fin_qlora_hub.parts.PATIENCE_SECONDS", -1)
+    monkeypatch.setattr("fin_qlora_hub.stores.parts.PATIENCE_SECONDS", -1)
     receiving = store.receive(3)
     collect(in_parts.hub)  # while a server runs: what is being received stays
     with pytest.raises(BadRequestError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_qlora_hub.identity import add_organization
+from fin_qlora_hub.access.identity import add_organization
 
 LOAD = """
 import json, sys

@@ -7,9 +7,9 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
+from fin_qlora_hub.access.identity import Role, create_token, revoke_token
+from fin_qlora_hub.access.reach import MAX_RESOURCES, Reach
 from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.identity import Role, create_token, revoke_token
-from fin_qlora_hub.reach import MAX_RESOURCES, Reach
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from huggingface_hub.utils._http import parse_ratelimit_headers
 
+from fin_qlora_hub.access.identity import Role, create_token
 from fin_qlora_hub.errors import TooManyRequestsError
-from fin_qlora_hub.identity import Role, create_token
 from fin_qlora_hub.routes import limits
 from fin_qlora_hub.routes.limits import Rate
 from fin_qlora_hub.settings import Settings
@@ -120,7 +120,9 @@ def test_too_many_wrong_tokens(start_hub, tmp_path, monkeypatch) -> None:
             wrong = [status(f"Bearer fqh_wrong{n}") for n in range(4)] + [status("Basic x")]
             assert wrong == [401] * 5
             assert {status(f"Bearer fqh_more{n}") for n in range(5)} == {429}
-            looked = monkeypatch.setattr("fin_qlora_hub.authentication.authenticate", pytest.fail)
+            looked = monkeypatch.setattr(
+                "fin_qlora_hub.access.authentication.authenticate", pytest.fail
+            )
             assert looked is None
             assert status("Bearer fqh_another") == 429  # without a look into the database
             assert status(f"Bearer {fresh}") == 429  # nobody finds a token by trying

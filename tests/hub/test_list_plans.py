@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.dialects import sqlite
 
-from fin_qlora_hub.listing import Search, Shape, SortKey, search, statement
-from fin_qlora_hub.references import _NAMED
-from fin_qlora_hub.tables import Repository
-from fin_qlora_hub.trees import _SOME
-from fin_qlora_hub.visibility import _BY_NAME, Kind
+from fin_qlora_hub.access.visibility import _BY_NAME, Kind
+from fin_qlora_hub.git.references import _NAMED
+from fin_qlora_hub.git.trees import _SOME
+from fin_qlora_hub.metadata.tables import Repository
+from fin_qlora_hub.repositories.listing import Search, Shape, SortKey, search, statement
 
 CASES = [
     Shape(sort=sort, namespace=namespace, tags=tags, gated=gated, after=after)
@@ -71,7 +71,7 @@ def test_parts_together_are_one_sorted_list(running, api, new_name) -> None:
     carols = new_name("carol")
     running.api("carol").create_repo(carols, private=False)
     with running.hub.database.reading() as session:
-        from fin_qlora_hub.identity import authenticate
+        from fin_qlora_hub.access.identity import authenticate
 
         caller = authenticate(session, running.tokens["alice"])
         wanted = Search(kind=Kind.MODEL)
@@ -113,7 +113,7 @@ def found(http, **asked) -> list[str]:
 @pytest.mark.parametrize("rare", [False, True])
 def test_any_part_of_a_name_finds_it(running, api, new_name, monkeypatch, rare) -> None:
     worth = 1000 if rare else -1
-    monkeypatch.setattr("fin_qlora_hub.listing._worth_looking_up", lambda *_: worth)
+    monkeypatch.setattr("fin_qlora_hub.repositories.listing._worth_looking_up", lambda *_: worth)
     name = new_name() + "-Zq" + "x7" * 25 + "Y"
     api.create_repo(name)
     with running.http() as http:
@@ -182,7 +182,7 @@ def test_tags_follow_every_change_of_their_repository(running, api, new_name) ->
 
 @pytest.mark.parametrize("worth", [-1, 1000])
 def test_gated_and_open_ones(running, api, new_name, monkeypatch, worth) -> None:
-    monkeypatch.setattr("fin_qlora_hub.listing._worth_looking_up", lambda *_: worth)
+    monkeypatch.setattr("fin_qlora_hub.repositories.listing._worth_looking_up", lambda *_: worth)
     names = [new_name("desk") for _ in range(3)]
     card = b"---\ntags: [t-gate-%d]\n---\n" % worth
     for name in names:

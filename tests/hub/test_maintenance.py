@@ -13,11 +13,11 @@ import pytest
 from contents import contents_of, flip, hash_of
 from sqlalchemy import delete, select, update
 
-from fin_qlora_hub import collecting
-from fin_qlora_hub.checking import check, scrub
-from fin_qlora_hub.collecting import collect
+from fin_qlora_hub.care import collecting
+from fin_qlora_hub.care.checking import check, scrub
+from fin_qlora_hub.care.collecting import collect
 from fin_qlora_hub.hub import open_hub
-from fin_qlora_hub.tables import Commit, StoredFile, TreeEntry, XetFile, Xorb, XorbOwner
+from fin_qlora_hub.metadata.tables import Commit, StoredFile, TreeEntry, XetFile, Xorb, XorbOwner
 
 
 def some_bytes(size: int, *, seed: int) -> bytes:

@@ -7,7 +7,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
-from fin_qlora_hub.checking import check, scrub
+from fin_qlora_hub.access.identity import Role, add_organization, add_user, grant
+from fin_qlora_hub.access.protection import hold, protect
+from fin_qlora_hub.access.visibility import Kind, RepositoryName
+from fin_qlora_hub.care.checking import check, scrub
+from fin_qlora_hub.care.exporting import export
+from fin_qlora_hub.care.importing import take_in
 from fin_qlora_hub.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -15,15 +20,10 @@ from fin_qlora_hub.errors import (
     NotFoundError,
     UpstreamError,
 )
-from fin_qlora_hub.exporting import export
-from fin_qlora_hub.following import list_followed
-from fin_qlora_hub.identity import Role, add_organization, add_user, grant
-from fin_qlora_hub.importing import take_in
-from fin_qlora_hub.mirroring import Mirroring
-from fin_qlora_hub.mirrors import remove_mirror
-from fin_qlora_hub.protection import hold, protect
-from fin_qlora_hub.repositories import find_repository
-from fin_qlora_hub.visibility import Kind, RepositoryName
+from fin_qlora_hub.mirrors.following import list_followed
+from fin_qlora_hub.mirrors.mirroring import Mirroring
+from fin_qlora_hub.mirrors.registry import remove_mirror
+from fin_qlora_hub.repositories.repository import find_repository
 
 WEIGHTS = random.Random(7).randbytes(2_500_000)
 BASE = RepositoryName(Kind.MODEL, "lab", "Base")

@@ -14,15 +14,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 from unfriendly_upstream import OID, send, send_json, unfriendly_upstream
 from waiting import wait_until
 
-from fin_qlora_hub import fetching, upstream
-from fin_qlora_hub.checking import check, scrub
+from fin_qlora_hub.access.identity import find_namespace
+from fin_qlora_hub.access.visibility import Kind, RepositoryName
+from fin_qlora_hub.care.checking import check, scrub
+from fin_qlora_hub.contents.reserving import set_quota
 from fin_qlora_hub.errors import QuotaExceededError, UpstreamError
-from fin_qlora_hub.following import list_followed
-from fin_qlora_hub.identity import find_namespace
-from fin_qlora_hub.mirroring import Mirroring
-from fin_qlora_hub.mirrors import begin
-from fin_qlora_hub.quotas import UNLIMITED, set_quota
-from fin_qlora_hub.visibility import Kind, RepositoryName
+from fin_qlora_hub.metadata.quotas import UNLIMITED
+from fin_qlora_hub.mirrors import fetching, upstream
+from fin_qlora_hub.mirrors.following import list_followed
+from fin_qlora_hub.mirrors.mirroring import Mirroring
+from fin_qlora_hub.mirrors.registry import begin
 
 BASE = RepositoryName(Kind.MODEL, "lab", "base")
 WEIGHTS = random.Random(9).randbytes(3_000_000)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
-from fin_qlora_hub.repositories import free_name, read_name
+from fin_qlora_hub.repositories.repository import free_name, read_name
 
 
 @pytest.fixture

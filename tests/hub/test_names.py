@@ -2,9 +2,7 @@
 
 import pytest
 
-from fin_qlora_hub.app import build_routes
-from fin_qlora_hub.errors import BadRequestError, IllegalPathError
-from fin_qlora_hub.names import (
+from fin_qlora_hub.access.names import (
     RESERVED_NAMESPACES,
     check_name,
     check_namespace,
@@ -12,6 +10,8 @@ from fin_qlora_hub.names import (
     check_reference_name,
     check_repository_name,
 )
+from fin_qlora_hub.app import build_routes
+from fin_qlora_hub.errors import BadRequestError, IllegalPathError
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fin_qlora_hub.errors import BadRequestError, HubError, TooLargeError
-from fin_qlora_hub.ndjson import CommitReader, Line
+from fin_qlora_hub.git.ndjson import CommitReader, Line
 from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 
 CONTENTS = {"a.txt": b"hello", "empty": b"", "b/c.bin": bytes(range(256)), 'é"\\.md': b"# hi"}

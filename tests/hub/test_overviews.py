@@ -3,7 +3,7 @@
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
-from fin_qlora_hub.identity import Role, add_organization, add_user, grant
+from fin_qlora_hub.access.identity import Role, add_organization, add_user, grant
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ from huggingface_hub.errors import HfHubHTTPError
 from sqlalchemy import text
 from throwaway_postgresql import PostgreSQL
 
-from fin_qlora_hub import postgresql as dialect
-from fin_qlora_hub.checking import check, scrub
-from fin_qlora_hub.collecting import collect
-from fin_qlora_hub.database import Database, place_of
+from fin_qlora_hub.care.checking import check, scrub
+from fin_qlora_hub.care.collecting import collect
 from fin_qlora_hub.errors import NotInitialisedError, UnusableDataError
 from fin_qlora_hub.hub import initialise, open_hub
-from fin_qlora_hub.schema import current_form, migrate
+from fin_qlora_hub.metadata import postgresql as dialect
+from fin_qlora_hub.metadata.database import Database, place_of
+from fin_qlora_hub.metadata.schema import current_form, migrate
+from fin_qlora_hub.metadata.tables import Base
 from fin_qlora_hub.settings import Settings
-from fin_qlora_hub.tables import Base
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_the_database_goes_and_comes_back(start_hub, tmp_path) -> None:
 
 
 def test_a_busy_database_is_told(start_hub, tmp_path, url, monkeypatch) -> None:
-    monkeypatch.setattr("fin_qlora_hub.database.BUSY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("fin_qlora_hub.metadata.database.BUSY_TIMEOUT_SECONDS", 0.1)
     with start_hub(tmp_path / "data", database_url=url) as hub, hub.http() as http:
         with hub.hub.database.writing():
             start = time.monotonic()

@@ -11,16 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from fin_qlora_hub.cards import describe
+from fin_qlora_hub.access.identity import authenticate
+from fin_qlora_hub.access.names import check_path, check_reference_name, check_repository_name
+from fin_qlora_hub.access.visibility import Kind
+from fin_qlora_hub.cards.card import describe
+from fin_qlora_hub.cards.evaluations import read_results
+from fin_qlora_hub.cards.plainyaml import YamlError, read_yaml
 from fin_qlora_hub.errors import BadRequestError, HubError, IllegalPathError
-from fin_qlora_hub.evaluations import read_results
-from fin_qlora_hub.identity import authenticate
-from fin_qlora_hub.listing import Search, SortKey, cursor_after, search
-from fin_qlora_hub.names import check_path, check_reference_name, check_repository_name
-from fin_qlora_hub.ndjson import CommitReader
-from fin_qlora_hub.plainyaml import YamlError, read_yaml
+from fin_qlora_hub.git.ndjson import CommitReader
+from fin_qlora_hub.repositories.listing import Search, SortKey, cursor_after, search
 from fin_qlora_hub.routes.ranges import UnsatisfiableRangeError, asked_range
-from fin_qlora_hub.visibility import Kind
 
 FIXED = settings(
     deadline=None,
@@ -244,7 +244,7 @@ def test_a_list_is_what_a_look_at_each_would_give(
 ) -> None:
     hub, made = crowded
     worth = 1000 if rare else 0
-    monkeypatch.setattr("fin_qlora_hub.listing._worth_looking_up", lambda *_: worth)
+    monkeypatch.setattr("fin_qlora_hub.repositories.listing._worth_looking_up", lambda *_: worth)
     own = {"alice": {"alice", "desk"}, "bob": {"desk"}, "carol": {"carol"}, None: set()}[caller]
     expected = {
         one["id"]

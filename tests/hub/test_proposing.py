@@ -11,7 +11,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from fin_qlora_hub.tables import Namespace, XorbOwner
+from fin_qlora_hub.metadata.tables import Namespace, XorbOwner
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 
-from fin_qlora_hub.protection import hold, protect, release, unprotect
-from fin_qlora_hub.repositories import read_name, require_repository
+from fin_qlora_hub.access.protection import hold, protect, release, unprotect
+from fin_qlora_hub.repositories.repository import read_name, require_repository
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def test_an_id_with_a_namespace_is_tried_first(http, api, repository) -> None:
     # as a repository of this name, made before it was reserved, would need
     api.upload_file(path_or_fileobj=b"x", path_in_repo="f", repo_id=repository)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fin_qlora_hub.repositories.check_repository_name", str)
+        patch.setattr("fin_qlora_hub.repositories.repository.check_repository_name", str)
         api.create_repo("alice/resolve")
     assert http.get("/alice/resolve/resolve/main/.gitattributes").status_code == 200
     api.delete_repo("alice/resolve")

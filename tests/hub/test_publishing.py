@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from fin_qlora_hub import collecting
-from fin_qlora_hub.checking import check
-from fin_qlora_hub.collecting import collect
-from fin_qlora_hub.publishing import publish, removing
+from fin_qlora_hub.care import collecting
+from fin_qlora_hub.care.checking import check
+from fin_qlora_hub.care.collecting import collect
 from fin_qlora_hub.stores.bucket_blobs import BucketBlobStore
+from fin_qlora_hub.stores.publishing import publish, removing
 
 pytestmark = pytest.mark.disk  # it has a bucket of its own
 

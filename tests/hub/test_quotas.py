@@ -10,11 +10,12 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 from sqlalchemy import update
 
-from fin_qlora_hub.checking import check
+from fin_qlora_hub.access.identity import require_namespace
+from fin_qlora_hub.care.checking import check
+from fin_qlora_hub.contents.reserving import set_quota
 from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.identity import require_namespace
-from fin_qlora_hub.quotas import UNLIMITED, read_size, set_quota, usage
-from fin_qlora_hub.tables import Repository, Reservation
+from fin_qlora_hub.metadata.quotas import UNLIMITED, read_size, usage
+from fin_qlora_hub.metadata.tables import Repository, Reservation
 
 WEIGHTS = random.Random(5).randbytes(60_000)
 ATTRIBUTES = 181  # what every repository begins with
@@ -101,7 +102,7 @@ def test_a_commit_of_no_told_length_is_cut(hub, monkeypatch) -> None:
     monkeypatch.setattr("fin_qlora_hub.routes.upload.PIECE_BYTES", 1000)
     taken = []
     monkeypatch.setattr(
-        "fin_qlora_hub.changes.ChangeReader.feed", lambda _self, data: taken.append(len(data))
+        "fin_qlora_hub.git.changes.ChangeReader.feed", lambda _self, data: taken.append(len(data))
     )
 
     def body():

@@ -16,14 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 from unfriendly_upstream import OID, send, send_json, unfriendly_upstream
 from waiting import wait_until
 
-from fin_qlora_hub import fetching, reading_through
-from fin_qlora_hub.acts import Act
-from fin_qlora_hub.audit import Search, find
-from fin_qlora_hub.checking import check, scrub
-from fin_qlora_hub.following import list_followed
-from fin_qlora_hub.identity import Role, grant
-from fin_qlora_hub.mirroring import Mirroring
-from fin_qlora_hub.visibility import Kind, RepositoryName
+from fin_qlora_hub.access.identity import Role, grant
+from fin_qlora_hub.access.visibility import Kind, RepositoryName
+from fin_qlora_hub.audit.acts import Act
+from fin_qlora_hub.audit.record import Search, find
+from fin_qlora_hub.care.checking import check, scrub
+from fin_qlora_hub.mirrors import fetching, reading_through
+from fin_qlora_hub.mirrors.following import list_followed
+from fin_qlora_hub.mirrors.mirroring import Mirroring
 
 WEIGHTS = random.Random(9).randbytes(3_000_000)
 FILE = f"/lab/base/resolve/{OID}"

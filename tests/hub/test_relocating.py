@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 from throwaway_s3 import Moto
 
-from fin_qlora_hub.backup import back_up
-from fin_qlora_hub.checking import check, scrub
+from fin_qlora_hub.care.backup import back_up
+from fin_qlora_hub.care.checking import check, scrub
+from fin_qlora_hub.care.relocating import relocate
+from fin_qlora_hub.care.restoring import restore
 from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError, UnusableDataError
 from fin_qlora_hub.hub import initialise, open_hub
-from fin_qlora_hub.locking import lock_data_dir
-from fin_qlora_hub.relocating import relocate
-from fin_qlora_hub.restoring import restore
+from fin_qlora_hub.metadata.locking import lock_data_dir
 from fin_qlora_hub.settings import Settings
 
 pytestmark = pytest.mark.disk  # each says itself where its contents are

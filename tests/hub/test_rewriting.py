@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
-from fin_qlora_hub import inventory
-from fin_qlora_hub.checking import check
+from fin_qlora_hub.care.checking import check
+from fin_qlora_hub.git import inventory
 from fin_qlora_hub.routes import rewriting as routes
 
 

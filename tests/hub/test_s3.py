@@ -12,9 +12,9 @@ from contents import contents_of
 from faulty_proxy import FaultyProxy
 from huggingface_hub import CommitOperationAdd
 
-from fin_qlora_hub.backup import back_up
-from fin_qlora_hub.checking import check, scrub
-from fin_qlora_hub.collecting import Collected, collect
+from fin_qlora_hub.care.backup import back_up
+from fin_qlora_hub.care.checking import check, scrub
+from fin_qlora_hub.care.collecting import Collected, collect
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.settings import Settings
 
@@ -152,8 +152,8 @@ def test_nothing_is_collected_at_one_during_a_backup_at_the_other(two, monkeypat
     one, other = two
     inside, done = threading.Event(), threading.Event()
     other.api().create_repo("desk/a")
-    write = "fin_qlora_hub.backup.write_rows"
-    import fin_qlora_hub.backup as module
+    write = "fin_qlora_hub.care.backup.write_rows"
+    import fin_qlora_hub.care.backup as module
 
     original = module.write_rows
 

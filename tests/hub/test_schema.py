@@ -8,12 +8,12 @@ import pytest
 from filling import fill
 
 from fin_qlora_hub import migrations as present
-from fin_qlora_hub.delivering import spread
 from fin_qlora_hub.errors import NotInitialisedError, StorageFullError, UnusableDataError
 from fin_qlora_hub.hub import open_hub
-from fin_qlora_hub.schema import current_form, migrate
+from fin_qlora_hub.metadata.schema import current_form, migrate
+from fin_qlora_hub.metadata.tables import Base
 from fin_qlora_hub.settings import Settings
-from fin_qlora_hub.tables import Base
+from fin_qlora_hub.webhooks.delivering import spread
 
 pytestmark = pytest.mark.sqlite
 NEWEST = max(
@@ -124,7 +124,9 @@ def test_no_room_for_the_copy(populated, later, monkeypatch) -> None:
 
     migrations = later()
     with monkeypatch.context() as broken:
-        broken.setattr("fin_qlora_hub.schema._vacuum_into", lambda *_paths: full(populated))
+        broken.setattr(
+            "fin_qlora_hub.metadata.schema._vacuum_into", lambda *_paths: full(populated)
+        )
         with pytest.raises(StorageFullError, match="nothing was changed"):
             migrate(populated, migrations=migrations)
     assert current_form(populated) == NEWEST
@@ -132,7 +134,7 @@ def test_no_room_for_the_copy(populated, later, monkeypatch) -> None:
 
 
 def test_an_older_form_must_be_brought_up_first(populated, later, monkeypatch) -> None:
-    monkeypatch.setattr("fin_qlora_hub.schema.MIGRATIONS", later())
+    monkeypatch.setattr("fin_qlora_hub.metadata.schema.MIGRATIONS", later())
     settings = Settings(data_dir=populated.parent)
     with pytest.raises(NotInitialisedError, match="fin-qlora-hub init"), open_hub(settings):
         pass

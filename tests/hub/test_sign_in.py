@@ -16,11 +16,11 @@ from browser import Browser
 from sqlalchemy import select, update
 from waiting import wait_until
 
-from fin_qlora_hub import device_flow, sign_ins
-from fin_qlora_hub.attempts import Attempts, Pace
-from fin_qlora_hub.identity import Role, create_token, revoke_token
-from fin_qlora_hub.reach import Reach
-from fin_qlora_hub.tables import DeviceRequest, IssuedSecret, Token
+from fin_qlora_hub.access.identity import Role, create_token, revoke_token
+from fin_qlora_hub.access.reach import Reach
+from fin_qlora_hub.metadata.tables import DeviceRequest, IssuedSecret, Token
+from fin_qlora_hub.signing_in import device_flow, sign_ins
+from fin_qlora_hub.signing_in.attempts import Attempts, Pace
 
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 HF = "26be6b09-91c5-47da-9861-d2d2bb7a7e36"

@@ -6,13 +6,13 @@ import pytest
 from browser import Browser
 from issuer import Key, running_issuer
 
-from fin_qlora_hub import device_flow
-from fin_qlora_hub.attempts import Attempts
+from fin_qlora_hub.access.identity import add_organization, add_user, find_user
 from fin_qlora_hub.errors import UnusableDataError
-from fin_qlora_hub.identity import add_organization, add_user, find_user
 from fin_qlora_hub.outgoing import Outgoing
-from fin_qlora_hub.provider import Provider
-from fin_qlora_hub.trust import SignOn
+from fin_qlora_hub.signing_in import device_flow
+from fin_qlora_hub.signing_in.attempts import Attempts
+from fin_qlora_hub.signing_in.provider import Provider
+from fin_qlora_hub.signing_in.trust import SignOn
 
 TRUST = """
 [sign_on]
@@ -90,7 +90,7 @@ def ask(hub) -> dict[str, str]:
 def roles(hub, user: str) -> dict[str, str]:
     from sqlalchemy import select
 
-    from fin_qlora_hub.tables import Membership, Namespace
+    from fin_qlora_hub.metadata.tables import Membership, Namespace
 
     with hub.hub.database.reading() as session:
         number = find_user(session, user).id

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from throwaway_s3 import Moto, Swift
 
-from fin_qlora_hub import disk, parts
-from fin_qlora_hub.blobs import BlobStore, StagedBlob
 from fin_qlora_hub.errors import BadRequestError, TooLargeError, UnreachableError, UnusableDataError
 from fin_qlora_hub.hub import Stores, open_stores
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.stores import bucket as buckets
+from fin_qlora_hub.stores import disk, parts
+from fin_qlora_hub.stores.blobs import BlobStore, StagedBlob
 from fin_qlora_hub.stores.bucket import Bucket
 from fin_qlora_hub.xet.shards import Segment
 from fin_qlora_hub.xet.store import StoredXorb

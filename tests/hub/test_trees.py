@@ -8,15 +8,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select
 
-from fin_qlora_hub import browsing
-from fin_qlora_hub.blobs import Content
-from fin_qlora_hub.browsing import list_below
-from fin_qlora_hub.history import last_changes
-from fin_qlora_hub.identity import find_user
-from fin_qlora_hub.references import resolve
-from fin_qlora_hub.repositories import Kind, RepositoryName, _find, add_empty
-from fin_qlora_hub.tables import Commit, TreeEntry
-from fin_qlora_hub.trees import FolderEntry, build_tree, file_entry, find_entries, store_tree, walk
+from fin_qlora_hub.access.identity import find_user
+from fin_qlora_hub.git import browsing
+from fin_qlora_hub.git.browsing import list_below
+from fin_qlora_hub.git.history import last_changes
+from fin_qlora_hub.git.references import resolve
+from fin_qlora_hub.git.trees import (
+    FolderEntry,
+    build_tree,
+    file_entry,
+    find_entries,
+    store_tree,
+    walk,
+)
+from fin_qlora_hub.metadata.tables import Commit, TreeEntry
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName, _find, add_empty
+from fin_qlora_hub.stores.blobs import Content
 
 FILE = file_entry("f", Content("a" * 64, "b" * 40, 1))
 
@@ -24,7 +31,7 @@ FILE = file_entry("f", Content("a" * 64, "b" * 40, 1))
 @pytest.fixture
 def rows_read(running, monkeypatch):
     """Count the entries of folders that the hub turns from rows into objects."""
-    from fin_qlora_hub import browsing, history, trees
+    from fin_qlora_hub.git import browsing, history, trees
 
     rows = []
     real, read = trees.entry_of, history._Wanted._read
@@ -213,7 +220,7 @@ STATES = st.lists(
 @given(STATES)
 def test_the_last_change_is_the_newest_at_which_two_states_differ(running, new_name, states):
     """The same as comparing every commit with the one before it."""
-    from fin_qlora_hub import history
+    from fin_qlora_hub.git import history
 
     wanted = ["a", "b", "d", "d/a", "d/e", "d/e/a", "d/e/b", "f", "f/a", "g"]
     shown: list[dict[str, object]] = [{}]

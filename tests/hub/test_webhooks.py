@@ -12,17 +12,17 @@ from sqlalchemy import select, update
 from waiting import wait_until
 from webhook_receiver import receiving
 
-from fin_qlora_hub import delivering as module
-from fin_qlora_hub.acts import Act
-from fin_qlora_hub.audit import Search, find, record
-from fin_qlora_hub.delivering import delivering, drop_waiting, lease, settle, spread
+from fin_qlora_hub.access.identity import Caller, Role, find_user, grant, revoke
+from fin_qlora_hub.audit.acts import Act
+from fin_qlora_hub.audit.record import Search, find, record
 from fin_qlora_hub.hub import open_hub
-from fin_qlora_hub.identity import Caller, Role, find_user, grant, revoke
+from fin_qlora_hub.metadata.tables import Webhook, WebhookDelivery
 from fin_qlora_hub.outgoing import Outgoing
-from fin_qlora_hub.repositories import read_name, require_repository
+from fin_qlora_hub.repositories.repository import read_name, require_repository
 from fin_qlora_hub.settings import Settings
-from fin_qlora_hub.tables import Webhook, WebhookDelivery
-from fin_qlora_hub.webhooks import Watched, Wish, create_webhook
+from fin_qlora_hub.webhooks import delivering as module
+from fin_qlora_hub.webhooks.delivering import delivering, drop_waiting, lease, settle, spread
+from fin_qlora_hub.webhooks.registry import Watched, Wish, create_webhook
 
 ON_LOOPBACK = "127.0.0.0/8"
 

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy
 from sqlalchemy import func, select
 
-from fin_qlora_hub.tables import Xorb
+from fin_qlora_hub.metadata.tables import Xorb
 
 FETCH = """
 import sys

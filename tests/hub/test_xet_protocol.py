@@ -12,8 +12,8 @@ from contents import contents_of
 from waiting import wait_until
 
 from fin_qlora_hub.hub import Hub
+from fin_qlora_hub.metadata.tables import Xorb
 from fin_qlora_hub.routes.xet import shards, xorbs
-from fin_qlora_hub.tables import Xorb
 from fin_qlora_hub.xet import access, signing
 from fin_qlora_hub.xet.hashes import from_text
 from fin_qlora_hub.xet.shards import read_files
@@ -370,7 +370,7 @@ def test_tokens_that_do_not_count(xet, maker, repository, running, monkeypatch) 
 
 
 def test_who_lost_the_role_cannot_go_on(start_hub, xet, maker, tmp_path) -> None:
-    from fin_qlora_hub.identity import revoke
+    from fin_qlora_hub.access.identity import revoke
 
     name, body = maker.xorb(some_bytes(seed=16))
     with start_hub(tmp_path / "data") as hub:
@@ -579,7 +579,7 @@ def test_a_client_that_sends_too_slowly_is_let_go(
 
 
 def test_who_may_no_longer_read_cannot_go_on(start_hub, xet, maker, tmp_path) -> None:
-    from fin_qlora_hub.identity import revoke
+    from fin_qlora_hub.access.identity import revoke
 
     data = some_bytes(seed=32)
     path = f"v2/reconstructions/{maker.file_hash(data)}"
@@ -634,13 +634,13 @@ def test_a_full_disk_keeps_no_chunk(xet, maker, repository, running, monkeypatch
     with xet(repository) as http:
         for place in ("append", "os.fsync", "sync_folder"):
             with monkeypatch.context() as broken:
-                broken.setattr(f"fin_qlora_hub.disk.{place}", full)
+                broken.setattr(f"fin_qlora_hub.stores.disk.{place}", full)
                 answer = http.post(f"v1/xorbs/default/{name}", content=body)
                 assert (answer.status_code, answer.headers["x-error-code"]) == (507, "StorageFull")
             grant = http.post(f"v1/xorb-grants/default/{name}", json={"length": len(body)})
             assert grant.status_code == 201
         with monkeypatch.context() as broken:
-            broken.setattr("fin_qlora_hub.disk.append", full)
+            broken.setattr("fin_qlora_hub.stores.disk.append", full)
             assert http.post("v1/shards", content=maker.shard()).status_code == 507
         assert len(stored_xorbs(running.hub) - before) <= 1  # no row names it: `gc` takes it
         assert register(http, maker, data).json() == {"result": 1}

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from fin_qlora_hub import disk
 from fin_qlora_hub.settings import Settings
+from fin_qlora_hub.stores import disk
 
 
 def hash_of(name: str) -> str:

@@ -4,16 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub import device_flow, sign_ins
-from fin_qlora_hub.awaited import Awaited, note_to_come
-from fin_qlora_hub.blobs import Content
-from fin_qlora_hub.identity import Role, find_user
-from fin_qlora_hub.mirrors import begin, note_checked
-from fin_qlora_hub.protection import hold, protect
-from fin_qlora_hub.quotas import reserve, set_quota
-from fin_qlora_hub.repositories import read_name, require_repository
-from fin_qlora_hub.tables import ExternalIdentity
-from fin_qlora_hub.visibility import Kind, RepositoryName
+from fin_qlora_hub.access.identity import Role, find_user
+from fin_qlora_hub.access.protection import hold, protect
+from fin_qlora_hub.access.visibility import Kind, RepositoryName
+from fin_qlora_hub.contents.awaited import Awaited, note_to_come
+from fin_qlora_hub.contents.reserving import set_quota
+from fin_qlora_hub.metadata.quotas import reserve
+from fin_qlora_hub.metadata.tables import ExternalIdentity
+from fin_qlora_hub.mirrors.registry import begin, note_checked
+from fin_qlora_hub.repositories.repository import read_name, require_repository
+from fin_qlora_hub.signing_in import device_flow, sign_ins
+from fin_qlora_hub.stores.blobs import Content
 
 MIRRORED = RepositoryName(Kind.MODEL, "lab", "base")
 

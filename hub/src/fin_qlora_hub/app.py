@@ -3,8 +3,8 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from fin_qlora_hub.authentication import KnownCallers
-from fin_qlora_hub.freshness import watch
+from fin_qlora_hub.access.authentication import KnownCallers
+from fin_qlora_hub.access.freshness import watch
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes import (
     approval,
@@ -35,7 +35,7 @@ from fin_qlora_hub.routes import (
 from fin_qlora_hub.routes.boundary import Boundary
 from fin_qlora_hub.routes.limits import Limits
 from fin_qlora_hub.routes.receiving import UploadSlots
-from fin_qlora_hub.trusted import Trusted
+from fin_qlora_hub.signing_in.trusted import Trusted
 
 
 def build_routes() -> FastAPI:

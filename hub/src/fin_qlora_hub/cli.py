@@ -11,18 +11,15 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from fin_qlora_hub import (
-    __version__,
-    audit_commands,
-    care,
-    device_commands,
-    guarding,
-    mirror_commands,
-    webhook_commands,
-)
-from fin_qlora_hub.acting import Actor, Means, act_as
-from fin_qlora_hub.errors import HubError, UnreachableError
-from fin_qlora_hub.output import (
+from fin_qlora_hub import __version__
+from fin_qlora_hub.audit.acting import Actor, Means, act_as
+from fin_qlora_hub.commands import audit as audit_commands
+from fin_qlora_hub.commands import care
+from fin_qlora_hub.commands import devices as device_commands
+from fin_qlora_hub.commands import mirrors as mirror_commands
+from fin_qlora_hub.commands import protection as guarding
+from fin_qlora_hub.commands import webhooks as webhook_commands
+from fin_qlora_hub.commands.output import (
     DataDir,
     Format,
     OutputFormat,
@@ -30,6 +27,7 @@ from fin_qlora_hub.output import (
     print_result,
     settings_of,
 )
+from fin_qlora_hub.errors import HubError, UnreachableError
 
 MAX_DAYS = 36_500
 app = typer.Typer(
@@ -143,8 +141,8 @@ def user_add(
     form: OutputFormat = Format.HUMAN,
 ) -> None:
     """Add a user, who may write in the namespace of their own name."""
+    from fin_qlora_hub.access.identity import add_user
     from fin_qlora_hub.hub import open_hub
-    from fin_qlora_hub.identity import add_user
 
     with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         add_user(session, name, full_name=full_name, email=email)
@@ -160,8 +158,8 @@ def org_add(
     form: OutputFormat = Format.HUMAN,
 ) -> None:
     """Add an organization."""
+    from fin_qlora_hub.access.identity import add_organization
     from fin_qlora_hub.hub import open_hub
-    from fin_qlora_hub.identity import add_organization
 
     with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         add_organization(session, name, owner=owner, full_name=full_name)
@@ -182,8 +180,8 @@ def org_grant(
     form: OutputFormat = Format.HUMAN,
 ) -> None:
     """Give a user a role in an organization, in place of any that they had."""
+    from fin_qlora_hub.access.identity import Role, grant
     from fin_qlora_hub.hub import open_hub
-    from fin_qlora_hub.identity import Role, grant
 
     with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         grant(session, name, user, role=Role(role))
@@ -202,8 +200,8 @@ def org_revoke(
     form: OutputFormat = Format.HUMAN,
 ) -> None:
     """Take a user out of an organization."""
+    from fin_qlora_hub.access.identity import revoke
     from fin_qlora_hub.hub import open_hub
-    from fin_qlora_hub.identity import revoke
 
     with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         revoke(session, name, user)
@@ -234,9 +232,9 @@ def token_create(
     form: OutputFormat = Format.HUMAN,
 ) -> None:
     """Make an access token and show it, this once."""
+    from fin_qlora_hub.access.identity import Role, create_token
+    from fin_qlora_hub.access.reach import Reach
     from fin_qlora_hub.hub import open_hub
-    from fin_qlora_hub.identity import Role, create_token
-    from fin_qlora_hub.reach import Reach
 
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
@@ -259,8 +257,8 @@ def token_list(
     form: OutputFormat = Format.HUMAN,
 ) -> None:
     """List tokens and sign-ins, one a line; what they are for, never the secret."""
+    from fin_qlora_hub.access.identity import list_tokens
     from fin_qlora_hub.hub import open_hub
-    from fin_qlora_hub.identity import list_tokens
 
     with open_hub(settings_of(data_dir)) as hub, hub.database.reading() as session:
         for token, owner in list_tokens(session, user):
@@ -295,8 +293,8 @@ def token_revoke(
     form: OutputFormat = Format.HUMAN,
 ) -> None:
     """Make a token useless from now on."""
+    from fin_qlora_hub.access.identity import revoke_token
     from fin_qlora_hub.hub import open_hub
-    from fin_qlora_hub.identity import revoke_token
 
     with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
         revoke_token(session, user, name=name)

@@ -8,31 +8,31 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fin_qlora_hub.blobs import BlobStore
-from fin_qlora_hub.counting import DownloadCounter
-from fin_qlora_hub.database import Database, open_database, place_of
-from fin_qlora_hub.direct import DirectTransfer
+from fin_qlora_hub.access.keys import KeyWatch
+from fin_qlora_hub.access.signing import Signer
+from fin_qlora_hub.access.using import TokenUses
+from fin_qlora_hub.audit.recording import Recorder
+from fin_qlora_hub.contents.bucket_direct import BucketDirect, presigner
+from fin_qlora_hub.contents.direct import DirectTransfer
+from fin_qlora_hub.contents.storage import Storage
 from fin_qlora_hub.errors import UnreachableError, UnusableDataError
-from fin_qlora_hub.keys import KeyWatch
-from fin_qlora_hub.mirrors import reserve
-from fin_qlora_hub.parts import PartStore
-from fin_qlora_hub.reading_through import ReadThrough
-from fin_qlora_hub.recording import Recorder
-from fin_qlora_hub.schema import migrate, require_newest_form
+from fin_qlora_hub.metadata.database import Database, open_database, place_of
+from fin_qlora_hub.metadata.schema import migrate, require_newest_form
+from fin_qlora_hub.mirrors.reading_through import ReadThrough
+from fin_qlora_hub.mirrors.registry import reserve
+from fin_qlora_hub.repositories.counting import DownloadCounter
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.sharing import SharedPool
-from fin_qlora_hub.storage import Storage
+from fin_qlora_hub.stores.blobs import BlobStore
 from fin_qlora_hub.stores.bucket import Bucket
 from fin_qlora_hub.stores.bucket_blobs import BucketBlobStore
-from fin_qlora_hub.stores.bucket_direct import BucketDirect, presigner
 from fin_qlora_hub.stores.bucket_parts import BucketPartStore
-from fin_qlora_hub.stores.bucket_xorbs import BucketXorbs
 from fin_qlora_hub.stores.local_blobs import LocalBlobStore
 from fin_qlora_hub.stores.local_parts import LocalPartStore
-from fin_qlora_hub.stores.local_xorbs import LocalXorbs
-from fin_qlora_hub.using import TokenUses
+from fin_qlora_hub.stores.parts import PartStore
 from fin_qlora_hub.xet.access import identity_of, new_identity
-from fin_qlora_hub.xet.signing import Signer
+from fin_qlora_hub.xet.bucket_files import BucketXorbs
+from fin_qlora_hub.xet.local_files import LocalXorbs
 from fin_qlora_hub.xet.store import XorbStore
 
 WRITERS = 8

@@ -13,14 +13,14 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fin_qlora_hub.app import create_app
-from fin_qlora_hub.database import open_database, place_of
-from fin_qlora_hub.delivering import delivering
 from fin_qlora_hub.errors import AddressError
 from fin_qlora_hub.hub import Hub, keep_private, open_hub
-from fin_qlora_hub.locking import lock_data_dir
+from fin_qlora_hub.metadata.database import open_database, place_of
+from fin_qlora_hub.metadata.locking import lock_data_dir
+from fin_qlora_hub.metadata.schema import migrate, require_newest_form
 from fin_qlora_hub.routes.connections import Connection
-from fin_qlora_hub.schema import migrate, require_newest_form
 from fin_qlora_hub.settings import Settings
+from fin_qlora_hub.webhooks.delivering import delivering
 
 GRACE_SECONDS = 10
 _logger = logging.getLogger("fin_qlora_hub")

@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from fin_qlora_hub.postgresql import order_by_bytes
-from fin_qlora_hub.tables import Base
+from fin_qlora_hub.metadata.postgresql import order_by_bytes
+from fin_qlora_hub.metadata.tables import Base
 
 connection = context.config.attributes["connection"]
 context.configure(

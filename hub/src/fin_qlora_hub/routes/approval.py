@@ -10,20 +10,20 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from fin_qlora_hub import device_flow
-from fin_qlora_hub.acting import identify
-from fin_qlora_hub.attempts import Attempts
+from fin_qlora_hub.access.identity import Role, authenticate
+from fin_qlora_hub.audit.acting import identify
 from fin_qlora_hub.errors import InvalidTokenError, NotFoundError, OAuthError
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.identity import Role, authenticate
+from fin_qlora_hub.metadata.tables import DeviceRequest
 from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
 from fin_qlora_hub.routes.documents import document, facts, hidden
 from fin_qlora_hub.routes.limits import address_of
 from fin_qlora_hub.routes.oauth import read_fields, trusted_of
 from fin_qlora_hub.routes.visiting import BROWSER, VISIT, browser_of, forget, keep, visit_of
-from fin_qlora_hub.tables import DeviceRequest
+from fin_qlora_hub.signing_in import device_flow
+from fin_qlora_hub.signing_in.attempts import Attempts
+from fin_qlora_hub.signing_in.visits import Visit, Visitor, is_own_form, seal_form, visitor
 from fin_qlora_hub.text import Text
-from fin_qlora_hub.visits import Visit, Visitor, is_own_form, seal_form, visitor
 
 router = APIRouter()
 

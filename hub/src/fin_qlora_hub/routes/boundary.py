@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fin_qlora_hub.acting import Actor, Means, act_as
+from fin_qlora_hub.audit.acting import Actor, Means, act_as
 from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.routes.receiving import IDLE_SECONDS, SLOWEST_BYTES_PER_SECOND, drain
 from fin_qlora_hub.settings import Settings

@@ -6,7 +6,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from fin_qlora_hub.collections import (
+from fin_qlora_hub.access.identity import Caller
+from fin_qlora_hub.errors import BadRequestError
+from fin_qlora_hub.hub import Hub
+from fin_qlora_hub.metadata.tables import Collection, Repository
+from fin_qlora_hub.repositories.collections import (
     Change,
     CollectionExistsError,
     Slug,
@@ -22,10 +26,7 @@ from fin_qlora_hub.collections import (
     slug_of,
     visible_items,
 )
-from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.repositories import RepositoryName, full_name
+from fin_qlora_hub.repositories.repository import RepositoryName, full_name
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (
@@ -38,7 +39,6 @@ from fin_qlora_hub.routes.dependencies import (
 )
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.routes.problems import refusal
-from fin_qlora_hub.tables import Collection, Repository
 from fin_qlora_hub.text import Text, quoted
 
 router = APIRouter()

@@ -11,12 +11,12 @@ from fastapi import Depends, Request
 from pydantic import AfterValidator
 from starlette.concurrency import run_in_threadpool
 
-from fin_qlora_hub.acting import identify
-from fin_qlora_hub.authentication import KnownCallers
+from fin_qlora_hub.access.authentication import KnownCallers
+from fin_qlora_hub.access.identity import Caller, digest_of
+from fin_qlora_hub.audit.acting import identify
 from fin_qlora_hub.errors import InvalidTokenError, NotAuthenticatedError
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.identity import Caller, digest_of
-from fin_qlora_hub.repositories import Kind, RepositoryName
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName
 from fin_qlora_hub.routes.limits import limits_of
 from fin_qlora_hub.routes.receiving import UploadSlots
 

@@ -7,7 +7,12 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.discussions import (
+from fin_qlora_hub.access.gating import may_download
+from fin_qlora_hub.access.visibility import signed_in
+from fin_qlora_hub.errors import RevisionNotFoundError
+from fin_qlora_hub.git.references import BRANCHES, DEFAULT_BRANCH
+from fin_qlora_hub.metadata.tables import Discussion, DiscussionEvent, Repository
+from fin_qlora_hub.repositories.discussions import (
     OPEN_STATUSES,
     PAGE,
     DiscussionSearch,
@@ -23,17 +28,12 @@ from fin_qlora_hub.discussions import (
     open_pull_request,
     rename,
 )
-from fin_qlora_hub.errors import RevisionNotFoundError
-from fin_qlora_hub.gating import may_download
-from fin_qlora_hub.merging import diff_text, difference, merge
-from fin_qlora_hub.proposing import open_proposable
-from fin_qlora_hub.references import BRANCHES, DEFAULT_BRANCH
-from fin_qlora_hub.repositories import full_name, open_readable, open_writable
+from fin_qlora_hub.repositories.merging import diff_text, difference, merge
+from fin_qlora_hub.repositories.proposing import open_proposable
+from fin_qlora_hub.repositories.repository import full_name, open_readable, open_writable
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.dependencies import COSTLY, CurrentCaller, CurrentHub, Target, writing
-from fin_qlora_hub.tables import Discussion, DiscussionEvent, Repository
 from fin_qlora_hub.text import Text
-from fin_qlora_hub.visibility import signed_in
 
 router = APIRouter()
 

@@ -6,8 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.gating import (
+from fin_qlora_hub.access.gating import (
     RequestStatus,
     ask,
     find_request,
@@ -17,9 +16,12 @@ from fin_qlora_hub.gating import (
     request_id,
     request_of,
 )
+from fin_qlora_hub.access.identity import Caller
+from fin_qlora_hub.access.visibility import signed_in
+from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.repositories import Kind, RepositoryName, open_readable, open_writable
+from fin_qlora_hub.metadata.tables import AccessRequest, Namespace
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName, open_readable, open_writable
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
@@ -28,9 +30,7 @@ from fin_qlora_hub.routes.dependencies import (
     Target,
     writing,
 )
-from fin_qlora_hub.tables import AccessRequest, Namespace
 from fin_qlora_hub.text import Text
-from fin_qlora_hub.visibility import signed_in
 
 router = APIRouter()
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
+from fin_qlora_hub.access.gating import require_download
+from fin_qlora_hub.access.identity import Caller, TokenKind, organizations_of
 from fin_qlora_hub.errors import InvalidTokenError
-from fin_qlora_hub.gating import require_download
-from fin_qlora_hub.identity import Caller, TokenKind, organizations_of
-from fin_qlora_hub.limited import Entity, entities_of
-from fin_qlora_hub.repositories import open_readable, open_writable
+from fin_qlora_hub.repositories.repository import open_readable, open_writable
 from fin_qlora_hub.routes.dependencies import AnyCaller, CurrentCaller, CurrentHub, Target
 from fin_qlora_hub.routes.payloads import moment
+from fin_qlora_hub.signing_in.limited import Entity, entities_of
 
 router = APIRouter()
 

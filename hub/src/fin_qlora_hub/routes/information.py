@@ -10,10 +10,11 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.convertors import Convertor, register_url_convertor
 
+from fin_qlora_hub.access.visibility import Kind, Seen, see
 from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.listing import Search, SortKey, card_details, cursor_after, search
-from fin_qlora_hub.references import DEFAULT_BRANCH
-from fin_qlora_hub.repositories import contents
+from fin_qlora_hub.git.references import DEFAULT_BRANCH
+from fin_qlora_hub.repositories.listing import Search, SortKey, card_details, cursor_after, search
+from fin_qlora_hub.repositories.repository import contents
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.answers import Json, array
 from fin_qlora_hub.routes.dependencies import (
@@ -28,7 +29,6 @@ from fin_qlora_hub.routes.dependencies import (
 from fin_qlora_hub.routes.mirrored import ARRIVES
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.text import quoted, shortened
-from fin_qlora_hub.visibility import Kind, Seen, see
 
 
 class _PluralConvertor(Convertor[str]):

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from fin_qlora_hub.leaderboards import Ranked, leaderboard
-from fin_qlora_hub.repositories import Kind, RepositoryName
+from fin_qlora_hub.access.visibility import see
+from fin_qlora_hub.cards.leaderboards import Ranked, leaderboard
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName
 from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, Segment
-from fin_qlora_hub.visibility import see
 
 router = APIRouter()
 

@@ -10,6 +10,9 @@ from pydantic import BaseModel, Field, StringConstraints
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
+from fin_qlora_hub.access.identity import Caller
+from fin_qlora_hub.contents.largefiles import Expected, finish, held_sizes, join, keep, renew
+from fin_qlora_hub.contents.reserving import reserve_room
 from fin_qlora_hub.errors import (
     BadRequestError,
     ForbiddenError,
@@ -19,12 +22,9 @@ from fin_qlora_hub.errors import (
     OperationalError,
 )
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.largefiles import Expected, finish, held_sizes, join, keep, renew
-from fin_qlora_hub.proposing import access_to_send, open_proposable
-from fin_qlora_hub.quotas import content_to_come
-from fin_qlora_hub.repositories import Kind, RepositoryName, full_name
-from fin_qlora_hub.reserving import reserve_room
+from fin_qlora_hub.metadata.quotas import content_to_come
+from fin_qlora_hub.repositories.proposing import access_to_send, open_proposable
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName, full_name
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,

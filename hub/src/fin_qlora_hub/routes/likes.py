@@ -3,7 +3,8 @@
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.repositories import RepositoryName
+from fin_qlora_hub.access.visibility import see, signed_in
+from fin_qlora_hub.repositories.repository import RepositoryName
 from fin_qlora_hub.routes.dependencies import (
     KINDS,
     CurrentCaller,
@@ -12,7 +13,6 @@ from fin_qlora_hub.routes.dependencies import (
     Segment,
     Target,
 )
-from fin_qlora_hub.visibility import see, signed_in
 
 router = APIRouter()
 

@@ -10,8 +10,8 @@ from math import ceil
 
 from fastapi import Request
 
+from fin_qlora_hub.access.identity import Caller
 from fin_qlora_hub.errors import TooManyRequestsError
-from fin_qlora_hub.identity import Caller
 from fin_qlora_hub.settings import Settings
 
 MINUTE = 60.0

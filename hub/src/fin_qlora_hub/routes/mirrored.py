@@ -8,12 +8,12 @@ from urllib.parse import unquote
 from fastapi import Depends, Request
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
+from fin_qlora_hub.access.visibility import Kind, RepositoryName
+from fin_qlora_hub.contents.storage import Source
 from fin_qlora_hub.errors import NotDescribedError, NotMirroredError, UpstreamError
-from fin_qlora_hub.reading_through import Arrival, Look, ReadThrough
-from fin_qlora_hub.references import DEFAULT_BRANCH
+from fin_qlora_hub.git.references import DEFAULT_BRANCH
+from fin_qlora_hub.mirrors.reading_through import Arrival, Look, ReadThrough
 from fin_qlora_hub.routes.dependencies import KINDS, CurrentCaller, CurrentHub
-from fin_qlora_hub.storage import Source
-from fin_qlora_hub.visibility import Kind, RepositoryName
 
 # How long a reader waits for a description: clients give up a download after ten seconds.
 API_SECONDS = 30.0

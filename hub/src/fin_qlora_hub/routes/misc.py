@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from fin_qlora_hub.cards import CardError, find_faults, parse_metadata
+from fin_qlora_hub.cards.card import CardError, find_faults, parse_metadata
 from fin_qlora_hub.routes.dependencies import AnyCaller, CurrentHub
 
 router = APIRouter()

@@ -9,17 +9,17 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub import device_flow, exchanging, sign_ins
-from fin_qlora_hub.attempts import Attempts, Pace
+from fin_qlora_hub.access.identity import digest_of
 from fin_qlora_hub.errors import InvalidTokenError, OAuthError
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.identity import digest_of
 from fin_qlora_hub.outgoing import ForbiddenAddressError, OutgoingError
 from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
 from fin_qlora_hub.routes.limits import address_of, limits_of
 from fin_qlora_hub.routes.problems import problem
+from fin_qlora_hub.signing_in import device_flow, exchanging, sign_ins
+from fin_qlora_hub.signing_in.attempts import Attempts, Pace
+from fin_qlora_hub.signing_in.trusted import Trusted
 from fin_qlora_hub.text import quoted
-from fin_qlora_hub.trusted import Trusted
 
 router = APIRouter()
 

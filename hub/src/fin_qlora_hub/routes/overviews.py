@@ -4,11 +4,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from fin_qlora_hub.overviews import Overview, list_members, organization_overview, user_overview
+from fin_qlora_hub.metadata.tables import Namespace
 from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, PublicUrl, Segment
 from fin_qlora_hub.routes.pages import page
-from fin_qlora_hub.tables import Namespace
+from fin_qlora_hub.signing_in.overviews import (
+    Overview,
+    list_members,
+    organization_overview,
+    user_overview,
+)
 
 router = APIRouter()
 

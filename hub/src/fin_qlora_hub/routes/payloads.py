@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from fin_qlora_hub.repositories import Contents
-from fin_qlora_hub.tables import Commit, Reference
-from fin_qlora_hub.trees import Entry, FileEntry, FolderEntry
-from fin_qlora_hub.visibility import Seen
+from fin_qlora_hub.access.visibility import Seen
+from fin_qlora_hub.git.trees import Entry, FileEntry, FolderEntry
+from fin_qlora_hub.metadata.tables import Commit, Reference
+from fin_qlora_hub.repositories.repository import Contents
 
 
 def moment(when: datetime) -> str:

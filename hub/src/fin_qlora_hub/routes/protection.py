@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.protection import is_held, list_protected, protect
-from fin_qlora_hub.repositories import open_administered, open_readable
+from fin_qlora_hub.access.protection import is_held, list_protected, protect
+from fin_qlora_hub.repositories.repository import open_administered, open_readable
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.history import history
-from fin_qlora_hub.references import (
+from fin_qlora_hub.git.history import history
+from fin_qlora_hub.git.references import (
     BRANCHES,
     PULL_REQUESTS,
     TAGS,
@@ -19,7 +19,7 @@ from fin_qlora_hub.references import (
     list_references,
     resolve,
 )
-from fin_qlora_hub.repositories import open_readable, open_writable
+from fin_qlora_hub.repositories.repository import open_readable, open_writable
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (

@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.duplicating import duplicate
+from fin_qlora_hub.access.gating import require_download, set_gate
+from fin_qlora_hub.access.identity import Caller
+from fin_qlora_hub.access.visibility import open_readable, see
 from fin_qlora_hub.errors import AlreadyExistsError, BadRequestError
-from fin_qlora_hub.gating import require_download, set_gate
-from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.repositories import (
+from fin_qlora_hub.repositories.duplicating import duplicate
+from fin_qlora_hub.repositories.repository import (
     Kind,
     RepositoryName,
     create,
@@ -39,7 +40,6 @@ from fin_qlora_hub.routes.dependencies import (
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.routes.problems import refusal
 from fin_qlora_hub.text import Text, quoted
-from fin_qlora_hub.visibility import open_readable, see
 
 router = APIRouter()
 

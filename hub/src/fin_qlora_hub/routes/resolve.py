@@ -7,25 +7,25 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from fin_qlora_hub.audit import named_place
-from fin_qlora_hub.cards import CONFIGURATION_FILES
-from fin_qlora_hub.direct import SMALLEST_REDIRECTED
+from fin_qlora_hub.access.gating import require_download
+from fin_qlora_hub.access.identity import Caller
+from fin_qlora_hub.access.names import normalise_path
+from fin_qlora_hub.access.visibility import open_readable, see
+from fin_qlora_hub.audit.record import named_place
+from fin_qlora_hub.cards.card import CONFIGURATION_FILES
+from fin_qlora_hub.contents.direct import SMALLEST_REDIRECTED
+from fin_qlora_hub.contents.storage import Source
 from fin_qlora_hub.errors import EntryNotFoundError, NotFetchedError, UnhostedRepositoryError
-from fin_qlora_hub.gating import require_download
+from fin_qlora_hub.git.references import look_up
+from fin_qlora_hub.git.trees import FileEntry, find_entry
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.names import normalise_path
-from fin_qlora_hub.reading_through import Arrival, open_source
-from fin_qlora_hub.references import look_up
-from fin_qlora_hub.repositories import Kind, RepositoryName
+from fin_qlora_hub.mirrors.reading_through import Arrival, open_source
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName
 from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, PublicUrl, Segment
 from fin_qlora_hub.routes.mirrored import ARRIVES, follow
 from fin_qlora_hub.routes.problems import gated, problem
 from fin_qlora_hub.routes.ranges import UnsatisfiableRangeError, asked_range
-from fin_qlora_hub.storage import Source
 from fin_qlora_hub.text import shortened
-from fin_qlora_hub.trees import FileEntry, find_entry
-from fin_qlora_hub.visibility import open_readable, see
 from fin_qlora_hub.xet.files import advertised_hashes
 
 router = APIRouter()

@@ -6,12 +6,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.copying import copy_chunked, note_copied
+from fin_qlora_hub.access.gating import require_download
+from fin_qlora_hub.contents.copying import copy_chunked, note_copied
 from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.gating import require_download
-from fin_qlora_hub.inventory import PAGE, list_large_files
-from fin_qlora_hub.repositories import Kind, RepositoryName, open_readable, open_writable
-from fin_qlora_hub.rewriting import remove_large_files, squash
+from fin_qlora_hub.git.inventory import PAGE, list_large_files
+from fin_qlora_hub.git.rewriting import remove_large_files, squash
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName, open_readable, open_writable
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (

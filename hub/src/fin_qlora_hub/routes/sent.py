@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 from functools import partial
 
-from fin_qlora_hub.direct import take_in
+from fin_qlora_hub.contents.direct import take_in
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.xet.access import Access
 

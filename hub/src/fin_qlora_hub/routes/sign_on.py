@@ -14,15 +14,15 @@ from starlette.responses import RedirectResponse, Response
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.outgoing import ForbiddenAddressError, OutgoingError
-from fin_qlora_hub.provider import Provider
 from fin_qlora_hub.routes.approval import signed_in
 from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
 from fin_qlora_hub.routes.documents import document
 from fin_qlora_hub.routes.oauth import trusted_of
 from fin_qlora_hub.routes.visiting import BROWSER, SIGN_ON, browser_of, forget, keep, kept
-from fin_qlora_hub.signing_on import admit
+from fin_qlora_hub.signing_in.provider import Provider
+from fin_qlora_hub.signing_in.signing_on import admit
+from fin_qlora_hub.signing_in.visits import Visit
 from fin_qlora_hub.text import Text
-from fin_qlora_hub.visits import Visit
 
 router = APIRouter()
 

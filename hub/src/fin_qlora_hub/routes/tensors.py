@@ -5,16 +5,16 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
+from fin_qlora_hub.access.gating import require_download
+from fin_qlora_hub.access.names import normalise_path
+from fin_qlora_hub.contents.storage import Source
+from fin_qlora_hub.contents.tensors import read_header, read_index
 from fin_qlora_hub.errors import BadRequestError, EntryNotFoundError
-from fin_qlora_hub.gating import require_download
-from fin_qlora_hub.names import normalise_path
-from fin_qlora_hub.references import DEFAULT_BRANCH, resolve
-from fin_qlora_hub.repositories import Kind, RepositoryName, open_readable
+from fin_qlora_hub.git.references import DEFAULT_BRANCH, resolve
+from fin_qlora_hub.git.trees import FileEntry, find_entries
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName, open_readable
 from fin_qlora_hub.routes.dependencies import COSTLY, CurrentCaller, CurrentHub, Segment
-from fin_qlora_hub.storage import Source
-from fin_qlora_hub.tensors import read_header, read_index
 from fin_qlora_hub.text import shortened
-from fin_qlora_hub.trees import FileEntry, find_entries
 
 router = APIRouter()
 

@@ -8,12 +8,13 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, ValidationError
 
-from fin_qlora_hub.browsing import list_below
+from fin_qlora_hub.access.names import normalise_path
 from fin_qlora_hub.errors import BadRequestError, EntryNotFoundError, UnhostedRepositoryError
-from fin_qlora_hub.history import last_changes
-from fin_qlora_hub.names import normalise_path
-from fin_qlora_hub.references import resolve
-from fin_qlora_hub.repositories import open_readable
+from fin_qlora_hub.git.browsing import list_below
+from fin_qlora_hub.git.history import last_changes
+from fin_qlora_hub.git.references import resolve
+from fin_qlora_hub.git.trees import Entry, FileEntry, find_entries
+from fin_qlora_hub.repositories.repository import open_readable
 from fin_qlora_hub.routes import payloads
 from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import (
@@ -26,7 +27,6 @@ from fin_qlora_hub.routes.dependencies import (
 from fin_qlora_hub.routes.mirrored import ARRIVES
 from fin_qlora_hub.routes.pages import page
 from fin_qlora_hub.text import Text, shortened
-from fin_qlora_hub.trees import Entry, FileEntry, find_entries
 from fin_qlora_hub.xet.files import advertised_hashes
 
 router = APIRouter()

@@ -11,19 +11,22 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.attributes import ATTRIBUTES_FILE, Attributes
-from fin_qlora_hub.changes import ChangeReader
-from fin_qlora_hub.committing import Committed, commit_as_pull_request, commit_change
+from fin_qlora_hub.access.identity import Caller
+from fin_qlora_hub.access.names import check_path
+from fin_qlora_hub.access.protection import require_movable
+from fin_qlora_hub.access.visibility import signed_in
+from fin_qlora_hub.contents.storage import Source
 from fin_qlora_hub.errors import QuotaExceededError, TooLargeError
+from fin_qlora_hub.git.attributes import ATTRIBUTES_FILE, Attributes
+from fin_qlora_hub.git.changes import ChangeReader
+from fin_qlora_hub.git.ignoring import MAX_BYTES, IgnoreRules
+from fin_qlora_hub.git.references import BRANCHES, find_branch, resolve
+from fin_qlora_hub.git.trees import FileEntry, find_entries
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.identity import Caller
-from fin_qlora_hub.ignoring import MAX_BYTES, IgnoreRules
-from fin_qlora_hub.names import check_path
-from fin_qlora_hub.proposing import access_to_send, open_for, open_proposable
-from fin_qlora_hub.protection import require_movable
-from fin_qlora_hub.quotas import require_room
-from fin_qlora_hub.references import BRANCHES, find_branch, resolve
-from fin_qlora_hub.repositories import RepositoryName
+from fin_qlora_hub.metadata.quotas import require_room
+from fin_qlora_hub.repositories.committing import Committed, commit_as_pull_request, commit_change
+from fin_qlora_hub.repositories.proposing import access_to_send, open_for, open_proposable
+from fin_qlora_hub.repositories.repository import RepositoryName
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,
@@ -36,10 +39,7 @@ from fin_qlora_hub.routes.dependencies import (
 )
 from fin_qlora_hub.routes.receiving import PIECE_BYTES, receive
 from fin_qlora_hub.routes.sent import take_in_sent
-from fin_qlora_hub.storage import Source
 from fin_qlora_hub.text import Text, shortened
-from fin_qlora_hub.trees import FileEntry, find_entries
-from fin_qlora_hub.visibility import signed_in
 from fin_qlora_hub.xet.access import Access
 
 router = APIRouter()

@@ -6,7 +6,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.visits import Visit
+from fin_qlora_hub.signing_in.visits import Visit
 
 VISIT, BROWSER, SIGN_ON = "hub-visit", "hub-browser", "hub-sign-on"
 

@@ -5,16 +5,16 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from fin_qlora_hub.access.visibility import signed_in
 from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.hub import Hub
+from fin_qlora_hub.metadata.tables import Webhook, WebhookDelivery
 from fin_qlora_hub.outgoing import Outgoing
 from fin_qlora_hub.routes.answers import Json
 from fin_qlora_hub.routes.dependencies import CurrentCaller, CurrentHub, Segment, writing
 from fin_qlora_hub.routes.payloads import moment
-from fin_qlora_hub.tables import Webhook, WebhookDelivery
 from fin_qlora_hub.text import Text
-from fin_qlora_hub.visibility import signed_in
-from fin_qlora_hub.webhooks import (
+from fin_qlora_hub.webhooks.registry import (
     Domain,
     Watched,
     Wish,

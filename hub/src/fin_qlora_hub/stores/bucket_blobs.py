@@ -6,9 +6,9 @@ What arrives is written down on the local disk, and sent from there once its has
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fin_qlora_hub import disk
-from fin_qlora_hub.blobs import Content, StagedBlob
 from fin_qlora_hub.errors import BusyError
+from fin_qlora_hub.stores import disk
+from fin_qlora_hub.stores.blobs import Content, StagedBlob
 from fin_qlora_hub.stores.bucket import Bucket
 from fin_qlora_hub.stores.spooled import SpooledBlob, SpooledWriter, refusal
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from fin_qlora_hub import disk, parts
+from fin_qlora_hub.stores import disk, parts
 from fin_qlora_hub.stores.bucket import Bucket
 
 _FOLDER = "parts"

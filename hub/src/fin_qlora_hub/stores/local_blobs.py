@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from fin_qlora_hub import disk
-from fin_qlora_hub.blobs import StagedBlob
-from fin_qlora_hub.locking import held
+from fin_qlora_hub.metadata.locking import held
+from fin_qlora_hub.stores import disk
+from fin_qlora_hub.stores.blobs import StagedBlob
 from fin_qlora_hub.stores.spooled import SpooledBlob, SpooledWriter, refusal
 
 # A crash could not make a younger content look unused.

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from fin_qlora_hub import disk
-from fin_qlora_hub.blobs import Content
 from fin_qlora_hub.gitobjects import new_object
+from fin_qlora_hub.stores import disk
+from fin_qlora_hub.stores.blobs import Content
 
 
 def refusal(limit: int) -> str:

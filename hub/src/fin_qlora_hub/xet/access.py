@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, delete, update
 from sqlalchemy.orm import Session
 
+from fin_qlora_hub.access.gating import RequestStatus
+from fin_qlora_hub.access.identity import Role
+from fin_qlora_hub.access.signing import Signer, new_key
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError, RepositoryNotFoundError
-from fin_qlora_hub.gating import RequestStatus
-from fin_qlora_hub.identity import Role
-from fin_qlora_hub.tables import AccessRequest, HubState, Membership, Repository, Token
-from fin_qlora_hub.xet.signing import Signer, new_key
+from fin_qlora_hub.metadata.tables import AccessRequest, HubState, Membership, Repository, Token
 
 TOKEN_SECONDS = 30 * 60
 # Nobody's number: where strangers may read, they fetch chunks of what is public.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.tables import XetChunk, XetFile, XetSegment
+from fin_qlora_hub.metadata.tables import XetChunk, XetFile, XetSegment
 from fin_qlora_hub.xet.ownership import still_there, stored_xorbs
 from fin_qlora_hub.xet.shards import Segment
 from fin_qlora_hub.xet.store import StoredXorb, XorbStore

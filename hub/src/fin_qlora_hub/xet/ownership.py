@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.tables import Repository, XetFile, XetSegment, Xorb, XorbOwner
+from fin_qlora_hub.metadata.tables import Repository, XetFile, XetSegment, Xorb, XorbOwner
 from fin_qlora_hub.xet.shards import Segment
 from fin_qlora_hub.xet.store import StagedXorb, StoredXorb, XorbStore
 

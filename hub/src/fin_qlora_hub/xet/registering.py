@@ -10,12 +10,12 @@ from pathlib import Path
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.blobs import Content
-from fin_qlora_hub.database import Database
 from fin_qlora_hub.errors import BadRequestError, TooLargeError
-from fin_qlora_hub.holding import hold
-from fin_qlora_hub.quotas import spend, xorb_to_come
-from fin_qlora_hub.tables import Repository, XetChunk, XetFile, XetSegment
+from fin_qlora_hub.metadata.database import Database
+from fin_qlora_hub.metadata.quotas import spend, xorb_to_come
+from fin_qlora_hub.metadata.tables import Repository, XetChunk, XetFile, XetSegment
+from fin_qlora_hub.stores.blobs import Content
+from fin_qlora_hub.stores.holding import hold
 from fin_qlora_hub.xet.access import Access, Scope, require
 from fin_qlora_hub.xet.hashes import HASH_BYTES, file_hash, is_asked_globally, run_hash, to_text
 from fin_qlora_hub.xet.ownership import TOUCH_AGAIN, require_usable, touch

@@ -11,13 +11,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from fin_qlora_hub import disk
 from fin_qlora_hub.errors import (
     BadRequestError,
     HubError,
     UnreachableError,
     UnusableDataError,
 )
+from fin_qlora_hub.stores import disk
 from fin_qlora_hub.xet.hashes import chunk_hash
 from fin_qlora_hub.xet.shards import Segment
 from fin_qlora_hub.xet.xorbs import (

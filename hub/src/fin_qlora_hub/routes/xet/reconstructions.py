@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.audit import place_of
+from fin_qlora_hub.audit.record import place_of
 from fin_qlora_hub.errors import NotFoundError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.routes.dependencies import CurrentHub

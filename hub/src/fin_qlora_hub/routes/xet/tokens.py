@@ -3,12 +3,12 @@
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.audit import place_of
-from fin_qlora_hub.gating import require_download
+from fin_qlora_hub.access.gating import require_download
+from fin_qlora_hub.audit.record import place_of
+from fin_qlora_hub.git.references import resolve
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.proposing import access_to_send, open_for
-from fin_qlora_hub.references import resolve
-from fin_qlora_hub.repositories import open_readable
+from fin_qlora_hub.repositories.proposing import access_to_send, open_for
+from fin_qlora_hub.repositories.repository import open_readable
 from fin_qlora_hub.routes.dependencies import (
     CurrentCaller,
     CurrentHub,

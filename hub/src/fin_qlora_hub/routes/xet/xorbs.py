@@ -10,11 +10,11 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from fin_qlora_hub.collecting import GRACE
+from fin_qlora_hub.care.collecting import GRACE
+from fin_qlora_hub.contents.reserving import reserve_room
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError, NotFoundError
 from fin_qlora_hub.hub import Hub
-from fin_qlora_hub.quotas import reserve, xorb_to_come
-from fin_qlora_hub.reserving import reserve_room
+from fin_qlora_hub.metadata.quotas import reserve, xorb_to_come
 from fin_qlora_hub.routes.dependencies import CurrentHub, in_writer, upload_slots
 from fin_qlora_hub.routes.receiving import receive
 from fin_qlora_hub.routes.xet.access import CasUrl, Hash, Holder, UploadSlot, touched

@@ -1,0 +1,1 @@
+"""Keeping a hub well: backups, bundles, checks, collection of what is unused."""

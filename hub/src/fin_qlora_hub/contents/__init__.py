@@ -1,0 +1,1 @@
+"""Contents of files, whole or in chunks."""

@@ -1,0 +1,1 @@
+"""Where the metadata is: tables, the database that holds them, its forms and locks."""

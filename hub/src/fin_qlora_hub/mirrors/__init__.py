@@ -1,0 +1,1 @@
+"""Repositories of another hub, kept here."""

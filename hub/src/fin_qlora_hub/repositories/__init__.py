@@ -1,0 +1,1 @@
+"""Repositories: made, changed, found and talked about."""
