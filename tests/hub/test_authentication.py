@@ -99,6 +99,7 @@ def test_a_change_during_the_look_up_is_not_missed(running, monkeypatch) -> None
     assert known.recall(token) is None
 
 
+@pytest.mark.sqlite
 def test_without_a_watch_nothing_is_remembered(running) -> None:
     known = KnownCallers(running.hub.database, watch("postgresql://somewhere"))
     known.look_up(running.tokens["alice"])
@@ -115,6 +116,7 @@ def test_what_is_remembered_has_an_end(running, monkeypatch) -> None:
     assert known.recall(running.tokens["alice"]) is None
 
 
+@pytest.mark.sqlite
 def test_the_watch_sees_every_change(tmp_path) -> None:
     path = tmp_path / "x"
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
