@@ -554,3 +554,11 @@ def test_secrets_do_not_gather(running, browser) -> None:
         held = session.scalars(select(IssuedSecret).filter_by(token_id=number)).all()
         assert len(held) <= sign_ins.MAX_SECRETS + 2
     assert wait_until(lambda: whoami(running, given["access_token"]).status_code == 401)
+
+
+def test_requests_without_a_token_are_counted(start_hub, tmp_path) -> None:
+    with start_hub(tmp_path / "data", requests_per_minute=3) as hub:
+        answers = [poll(hub, f"code {number}").status_code for number in range(4)]
+        assert answers == [400, 400, 400, 429]
+        with hub.http("anonymous") as http:
+            assert http.get("/oauth/device").status_code == 429

@@ -15,7 +15,7 @@ from fin_qlora_hub.audit.acting import identify
 from fin_qlora_hub.errors import InvalidTokenError, NotFoundError, OAuthError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.metadata.tables import DeviceRequest
-from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
+from fin_qlora_hub.routes.dependencies import COUNTED, CurrentHub, PublicUrl, in_writer
 from fin_qlora_hub.routes.documents import document, facts, hidden
 from fin_qlora_hub.routes.limits import address_of
 from fin_qlora_hub.routes.oauth import read_fields, trusted_of
@@ -25,7 +25,7 @@ from fin_qlora_hub.signing_in.attempts import Attempts
 from fin_qlora_hub.signing_in.visits import Visit, Visitor, is_own_form, seal_form, visitor
 from fin_qlora_hub.text import Text
 
-router = APIRouter()
+router = APIRouter(dependencies=COUNTED)
 
 _PROGRAMS = {"26be6b09-91c5-47da-9861-d2d2bb7a7e36": "the Hugging Face client (hf auth login)"}
 _guesses = Attempts(10, seconds=600)

@@ -68,6 +68,10 @@ async def _looked_up(request: Request, callers: KnownCallers, secret: str) -> Ca
     return caller
 
 
+async def _counted(request: Request) -> None:
+    limits_of(request).count(request, None)
+
+
 async def _costly(request: Request, caller: Annotated[Caller | None, Depends(_any_caller)]) -> None:
     limits_of(request).count_costly(request, caller)
 
@@ -100,6 +104,8 @@ CurrentHub = Annotated[Hub, Depends(_hub)]
 CurrentCaller = Annotated[Caller | None, Depends(_caller)]
 # None is whoever sent no token, whatever the hub lets strangers do.
 AnyCaller = Annotated[Caller | None, Depends(_any_caller)]
+# For routes to which nobody shows an access token.
+COUNTED = [Depends(_counted)]
 # For routes that cost far more than a look at one repository.
 COSTLY = [Depends(_costly)]
 PublicUrl = Annotated[str, Depends(_public_url)]

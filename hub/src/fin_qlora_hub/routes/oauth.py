@@ -13,7 +13,7 @@ from fin_qlora_hub.access.identity import digest_of
 from fin_qlora_hub.errors import InvalidTokenError, OAuthError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.outgoing import ForbiddenAddressError, OutgoingError
-from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
+from fin_qlora_hub.routes.dependencies import COUNTED, CurrentHub, PublicUrl, in_writer
 from fin_qlora_hub.routes.limits import address_of, limits_of
 from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.signing_in import device_flow, exchanging, sign_ins
@@ -21,7 +21,7 @@ from fin_qlora_hub.signing_in.attempts import Attempts, Pace
 from fin_qlora_hub.signing_in.trusted import Trusted
 from fin_qlora_hub.text import quoted
 
-router = APIRouter()
+router = APIRouter(dependencies=COUNTED)
 
 MAX_BYTES = 64 * 1024
 MAX_FIELDS = 20

@@ -15,7 +15,7 @@ from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.outgoing import ForbiddenAddressError, OutgoingError
 from fin_qlora_hub.routes.approval import signed_in
-from fin_qlora_hub.routes.dependencies import CurrentHub, PublicUrl, in_writer
+from fin_qlora_hub.routes.dependencies import COUNTED, CurrentHub, PublicUrl, in_writer
 from fin_qlora_hub.routes.documents import document
 from fin_qlora_hub.routes.oauth import trusted_of
 from fin_qlora_hub.routes.visiting import BROWSER, SIGN_ON, browser_of, forget, keep, kept
@@ -24,7 +24,7 @@ from fin_qlora_hub.signing_in.signing_on import admit
 from fin_qlora_hub.signing_in.visits import Visit
 from fin_qlora_hub.text import Text
 
-router = APIRouter()
+router = APIRouter(dependencies=COUNTED)
 
 SECONDS = 10 * 60
 _PURPOSE = "sign-on"
