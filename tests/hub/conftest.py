@@ -57,16 +57,16 @@ ON_BOTH = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "place" in metafunc.fixturenames:
+    if "kept_in" in metafunc.fixturenames:
         both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH and not CHOSEN
         places = [("sqlite", "disk"), ("postgresql", "s3")] if both else [(DATABASE, STORAGE)]
-        metafunc.parametrize("place", places, ids="-".join, indirect=True, scope="session")
+        metafunc.parametrize("kept_in", places, ids="-".join, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         values = item.callspec.params if hasattr(item, "callspec") else {}
-        database, storage = values.get("place", (DATABASE, STORAGE))
+        database, storage = values.get("kept_in", (DATABASE, STORAGE))
         if item.get_closest_marker("sqlite") and database != "sqlite":
             item.add_marker(pytest.mark.skip(reason="about the file of SQLite"))
         if item.get_closest_marker("disk") and storage != "disk":
@@ -105,23 +105,23 @@ def _s3(kind: type[ThrowawayS3]) -> Iterator[ThrowawayS3]:
 
 
 @pytest.fixture(scope="session")
-def place(request) -> tuple[str, str]:
+def kept_in(request) -> tuple[str, str]:
     """Where the metadata and the contents are: `sqlite` or `postgresql`, `disk` or `s3`."""
     return request.param
 
 
 @pytest.fixture(scope="session")
-def database(place, request) -> Callable[[], str | None]:
+def database(kept_in, request) -> Callable[[], str | None]:
     """Make a place for metadata: call it for the address of a database, or None for a file."""
-    if place[0] == "sqlite":
+    if kept_in[0] == "sqlite":
         return lambda: None
     return request.getfixturevalue("postgresql").new_database
 
 
 @pytest.fixture(scope="session")
-def storage(place, request) -> Callable[[Path], dict[str, str]]:
+def storage(kept_in, request) -> Callable[[Path], dict[str, str]]:
     """Make a place for contents: call it with a data directory for the settings of its store."""
-    if place[1] == "disk":
+    if kept_in[1] == "disk":
         return lambda data_dir: {}
     server = request.getfixturevalue("moto")
     bucket = server.new_bucket()

@@ -6,11 +6,10 @@ import json
 import pytest
 from waiting import wait_until
 
-from fin_qlora_hub.access import keys
+from fin_qlora_hub.access import keys, signing
 from fin_qlora_hub.access.keys import change_key, read_keys
 from fin_qlora_hub.access.signing import Keys, Signer
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError
-from fin_qlora_hub.xet import signing
 
 
 def test_what_a_former_key_signed_counts_until_its_end(monkeypatch) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from contents import contents_of
 
+from fin_qlora_hub.access import signing
 from fin_qlora_hub.care.collecting import collect
 from fin_qlora_hub.errors import BadRequestError
-from fin_qlora_hub.xet import signing
 
 
 def some_bytes(size: int, *, seed: int = 1) -> bytes:

@@ -11,10 +11,11 @@ import pytest
 from contents import contents_of
 from waiting import wait_until
 
+from fin_qlora_hub.access import signing
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.metadata.tables import Xorb
 from fin_qlora_hub.routes.xet import shards, xorbs
-from fin_qlora_hub.xet import access, signing
+from fin_qlora_hub.xet import access
 from fin_qlora_hub.xet.hashes import from_text
 from fin_qlora_hub.xet.shards import read_files
 
