@@ -45,6 +45,56 @@ def test_from_nothing_to_a_token(command) -> None:
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("FIN_QLORA_HUB_S3_REGION", "!", "FIN_QLORA_HUB_S3_REGION: String should"),
+        ("AWS_REGION", "!", "FIN_QLORA_HUB_S3_REGION: String should"),
+        ("FIN_QLORA_HUB_MAX_UPLOADS", "x", "FIN_QLORA_HUB_MAX_UPLOADS: Input should"),
+        ("FIN_QLORA_HUB_DATABASE_URL", "mysql://", "FIN_QLORA_HUB_DATABASE_URL: it must begin"),
+        ("FIN_QLORA_HUB_MIRROR_ALLOW", "lab/x", "FIN_QLORA_HUB_MIRROR_ALLOW needs"),
+        ("FIN_QLORA_HUB_S3_ACCESS_KEY_ID", "k", "FIN_QLORA_HUB_S3_ACCESS_KEY_ID and"),
+    ],
+)
+def test_settings_that_cannot_be(command, monkeypatch, variable, value, complaint) -> None:
+    monkeypatch.setenv(variable, value)
+    refused = command("init")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"fin-qlora-hub: {complaint}")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_lists_for_those_who_review_access(command) -> None:
+    command("init")
+    command("user", "add", "bob", "--full-name", "Bob B", "--email", "bob@bank.example")
+    command("user", "add", "alice")
+    command("org", "add", "desk", "--owner", "alice")
+    command("org", "grant", "desk", "bob", "--role", "read")
+    assert command("user", "list", "--format", "quiet").stdout == "alice\nbob\n"
+    second = json.loads(command("user", "list", "--format", "json").stdout.splitlines()[1])
+    assert second == {"user": "bob", "full_name": "Bob B", "email": "bob@bank.example"}
+    assert command("org", "list").stdout == "desk  alice  admin\ndesk  bob  read\n"
+    usage = json.loads(command("quota", "list", "--format", "json").stdout.splitlines()[0])
+    assert usage == {"namespace": "alice", "stored": 0, "reserved": 0, "quota": "unlimited"}
+
+
+def test_all_tokens_of_a_user_who_leaves(command) -> None:
+    command("init")
+    for name in ("alice", "bob"):
+        command("user", "add", name)
+        command("token", "create", name, "--name", "a", "--only", "desk")
+    command("token", "create", "bob", "--name", "b")
+    assert command("token", "revoke", "bob").returncode == 2
+    assert command("token", "revoke", "bob", "--all", "--name", "a").returncode == 2
+    assert command("token", "list", "--format", "quiet").stdout == "alice a\nbob a\nbob b\n"
+    gone = command("token", "revoke", "bob", "--all", "--format", "json")
+    assert json.loads(gone.stdout) == {"user": "bob", "revoked": 2}
+    left = json.loads(command("token", "list", "--format", "json").stdout)
+    assert (left["user"], left["only"]) == ("alice", ["desk"])
+    record = command("audit", "list", "--format", "json").stdout
+    assert record.count('"token.revoked"') == 2
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
         (["user", "add", "x"], 4, "run `fin-qlora-hub init"),

@@ -365,6 +365,15 @@ def test_what_a_program_says_of_itself_is_text(running, browser) -> None:
     assert "<script" not in page.text
 
 
+def test_what_a_program_says_of_itself_steers_no_terminal(running) -> None:
+    with running.http("anonymous") as http:
+        sent = {"User-Agent": b"tool/7 \x9b2J\x9d0;owned\x9c"}
+        assert http.post("/oauth/device", data={"client_id": HF}, headers=sent).status_code == 200
+    with running.hub.database.reading() as session:
+        agents = list(session.scalars(select(DeviceRequest.agent)))
+    assert "tool/7 2J0;owned" in agents
+
+
 def test_forms_of_others_are_refused(running, browser) -> None:
     """Neither a stranger's page nor another browser can approve or sign somebody in."""
     begun = begin(running)

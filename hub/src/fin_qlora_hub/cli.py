@@ -25,6 +25,7 @@ from fin_qlora_hub.commands.output import (
     OutputFormat,
     TokenRole,
     print_result,
+    print_rows,
     settings_of,
 )
 from fin_qlora_hub.errors import HubError, UnreachableError
@@ -73,13 +74,21 @@ def main() -> None:
         typer.echo(f"fin-qlora-hub: {error}", err=True)
         sys.exit(error.exit_code)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "FIN_QLORA_HUB_" + "_".join(map(str, first["loc"])).upper()
-        typer.echo(f"fin-qlora-hub: {name}: {first['msg']}.", err=True)
+        typer.echo(f"fin-qlora-hub: {_wrong_setting(error)}.", err=True)
         sys.exit(2)
     except OSError as error:
         typer.echo(f"fin-qlora-hub: {error}.", err=True)
         sys.exit(4)
+
+
+def _wrong_setting(error: ValidationError) -> str:
+    """Return the first setting that cannot be, by the name of its variable, and why."""
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:  # settings that do not go together: the reason names them
+        return reason
+    name = str(first["loc"][0]).upper().removeprefix("FIN_QLORA_HUB_")
+    return f"FIN_QLORA_HUB_{name}: {reason}"
 
 
 def _operator() -> str:
@@ -149,6 +158,20 @@ def user_add(
     print_result({"user": name}, form=form, human=f"Added the user {name}.", quiet=name)
 
 
+@users.command("list")
+def user_list(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
+    """List all users, one a line."""
+    from fin_qlora_hub.access.identity import list_users
+    from fin_qlora_hub.hub import open_hub
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.reading() as session:
+        rows = [
+            {"user": user.name, "full_name": user.full_name, "email": user.email or ""}
+            for user in list_users(session)
+        ]
+    print_rows(rows, form=form)
+
+
 @organizations.command("add")
 def org_add(
     name: Annotated[str, typer.Argument(help="The organization's name.")],
@@ -212,6 +235,20 @@ def org_revoke(
     )
 
 
+@organizations.command("list")
+def org_list(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> None:
+    """List who has which role in which organization, one a line."""
+    from fin_qlora_hub.access.identity import list_members
+    from fin_qlora_hub.hub import open_hub
+
+    with open_hub(settings_of(data_dir)) as hub, hub.database.reading() as session:
+        rows = [
+            {"organization": organization, "user": user, "role": role}
+            for organization, user, role in list_members(session)
+        ]
+    print_rows(rows, form=form)
+
+
 @tokens.command("create")
 def token_create(
     user: Annotated[str, typer.Argument(help="Whose token it is.")],
@@ -267,12 +304,12 @@ def token_list(
                 "name": token.name,
                 "kind": token.kind,
                 "role": token.role,
-                "only": " ".join(token.reach or ()),
+                "only": list(token.reach or ()),
                 "created": day(token.created_at),
                 "expires": day(token.expires_at),
                 "last_used": day(token.last_used_at),
             }
-            limits = f", only {row['only']}" if row["only"] else ""
+            limits = f", only {' '.join(token.reach)}" if token.reach else ""
             human = (
                 f"{owner}  {token.name}  {token.kind}, {token.role}{limits}  made {row['created']}"
                 f"  ends {row['expires'] or 'never'}  used {row['last_used'] or 'never'}"
@@ -288,15 +325,26 @@ def day(when: datetime | None) -> str:
 @tokens.command("revoke")
 def token_revoke(
     user: Annotated[str, typer.Argument(help="Whose token it is.")],
-    name: Annotated[str, typer.Option(help="What the token is called.")],
+    name: Annotated[str | None, typer.Option(help="What the token is called.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All tokens and sign-ins of the user, as when they leave.")
+    ] = False,
     data_dir: DataDir = None,
     form: OutputFormat = Format.HUMAN,
 ) -> None:
     """Make a token useless from now on."""
-    from fin_qlora_hub.access.identity import revoke_token
+    from fin_qlora_hub.access.identity import revoke_all_tokens, revoke_token
     from fin_qlora_hub.hub import open_hub
 
+    if every == (name is not None):
+        raise typer.BadParameter("give --name or --all, one of them", param_hint="--name")
     with open_hub(settings_of(data_dir)) as hub, hub.database.writing() as session:
-        revoke_token(session, user, name=name)
-    human = f"Revoked the token {name} of {user}."
-    print_result({"user": user, "name": name}, form=form, human=human)
+        if name is None:
+            count = revoke_all_tokens(session, user)
+            result = {"user": user, "revoked": count}
+            human = f"Revoked all tokens and sign-ins of {user}: {count}."
+        else:
+            revoke_token(session, user, name=name)
+            result = {"user": user, "name": name}
+            human = f"Revoked the token {name} of {user}."
+    print_result(result, form=form, human=human)

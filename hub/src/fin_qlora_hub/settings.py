@@ -174,7 +174,18 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _has_what_it_mirrors(self) -> "Settings":
         if self.mirror_allow and self.mirror_upstream is None:
-            raise ValueError("MIRROR_ALLOW needs MIRROR_UPSTREAM: say of which hub")
+            raise ValueError(
+                "FIN_QLORA_HUB_MIRROR_ALLOW needs FIN_QLORA_HUB_MIRROR_UPSTREAM: say of which hub"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_both_halves_of_a_key(self) -> "Settings":
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ValueError(
+                "FIN_QLORA_HUB_S3_ACCESS_KEY_ID and FIN_QLORA_HUB_S3_SECRET_ACCESS_KEY (or the "
+                "AWS_* variables) belong together: set both or neither"
+            )
         return self
 
     @property

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import bindparam, delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from fin_qlora_hub.access.names import check_namespace
 from fin_qlora_hub.access.reach import Reach
@@ -153,6 +153,25 @@ def revoke(session: Session, organization: str, user: str) -> None:
     record(session, Act.ROLE_REVOKED, organization=organization, user=user)
 
 
+def list_users(session: Session) -> list[Namespace]:
+    """Return all users in the order of their names."""
+    return list(
+        session.scalars(select(Namespace).filter_by(kind="user").order_by(Namespace.name_key))
+    )
+
+
+def list_members(session: Session) -> list[tuple[str, str, str]]:
+    """Return organization, user and role of every membership, in this order."""
+    user = aliased(Namespace)
+    rows = session.execute(
+        select(Namespace.name, user.name, Membership.role)
+        .join(Membership, Membership.organization_id == Namespace.id)
+        .join(user, user.id == Membership.user_id)
+        .order_by(Namespace.name_key, user.name_key)
+    )
+    return [(organization, member, role) for organization, member, role in rows]
+
+
 def create_token(
     session: Session,
     user: str,
@@ -215,6 +234,15 @@ def revoke_token(session: Session, user: str, *, name: str) -> None:
         raise NotFoundError(f"{user!r} has no token named {name!r}.")
     record(session, Act.TOKEN_REVOKED, user=user, name=name)
     end_tokens(session, {number})
+
+
+def revoke_all_tokens(session: Session, user: str) -> int:
+    """Make all tokens and sign-ins of a user useless from now on; return how many there were."""
+    found = list_tokens(session, user)
+    for token, _ in found:
+        record(session, Act.TOKEN_REVOKED, user=user, name=token.name)
+    end_tokens(session, {token.id for token, _ in found})
+    return len(found)
 
 
 def end_tokens(session: Session, numbers: set[int]) -> None:

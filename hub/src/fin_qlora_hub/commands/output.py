@@ -1,7 +1,7 @@
 """What all commands share: where the hub is, and how results are printed."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -42,17 +42,19 @@ def settings_of(data_dir: Path | None) -> Settings:
     return Settings() if data_dir is None else Settings(data_dir=data_dir)
 
 
-def print_result(result: dict[str, str], *, form: Format, human: str, quiet: str = "") -> None:
+def print_result(
+    result: Mapping[str, object], *, form: Format, human: str, quiet: str = ""
+) -> None:
     """Print a result in one of its three forms."""
     text = {Format.HUMAN: human, Format.JSON: json.dumps(result), Format.QUIET: quiet}[form]
     if text:
         typer.echo(text)
 
 
-def print_rows(rows: Iterable[dict[str, str]], *, form: Format) -> None:
+def print_rows(rows: Iterable[Mapping[str, object]], *, form: Format) -> None:
     """Print one line for each row: its values, an object of JSON, or its first value."""
     for row in rows:
-        values = list(row.values())
+        values = [str(value) for value in row.values()]
         text = {
             Format.HUMAN: "  ".join(values),
             Format.JSON: json.dumps(row),

@@ -205,9 +205,9 @@ def quota_list(data_dir: DataDir = None, form: OutputFormat = Format.HUMAN) -> N
         rows = [
             {
                 "namespace": one.namespace,
-                "stored": str(one.stored),
-                "reserved": str(one.reserved),
-                "quota": "unlimited" if one.quota is None else str(one.quota),
+                "stored": one.stored,
+                "reserved": one.reserved,
+                "quota": "unlimited" if one.quota is None else one.quota,
             }
             for one in usages(session)
         ]

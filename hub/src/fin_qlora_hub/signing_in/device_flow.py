@@ -60,13 +60,18 @@ def ask(session: Session, *, client_id: str, address: str, agent: str) -> Begun:
             user_code=user_code,
             client_id=client_id,
             address=shortened(address, limit=60),
-            agent=shortened(agent, limit=100),
+            agent=shortened(_plain(agent), limit=100),
             status=Status.PENDING,
             created_at=now,
             expires_at=now + timedelta(seconds=CODE_SECONDS),
         )
     )
     return Begun(device_code, shown(user_code), CODE_SECONDS)
+
+
+def _plain(text: str) -> str:
+    """Return what a stranger says of themselves without what would steer a terminal."""
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def require_answer(session: Session, device_code: str, *, client_id: str) -> DeviceRequest:
