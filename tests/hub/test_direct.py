@@ -94,6 +94,24 @@ def test_signatures_are_those_of_the_specification() -> None:
     assert "wJalr" not in repr(presigner)
 
 
+@pytest.mark.parametrize(
+    ("base", "host"),
+    [
+        ("https://S3.internal:443/b", "s3.internal"),
+        ("http://s3.internal:80/b", "s3.internal"),
+        ("https://s3.internal:80/b", "s3.internal:80"),
+        ("http://[::1]:9000/b", "[::1]:9000"),
+    ],
+)
+def test_the_host_that_is_signed_is_the_one_that_clients_send(base: str, host: str) -> None:
+    url = Presigner(base, "us-east-1", "key", "secret").url("GET", "x", seconds=60)
+    assert urlsplit(url).netloc == httpx.Request("GET", url).headers["Host"] == host
+    plain = Presigner(f"{urlsplit(base).scheme}://{host}/b", "us-east-1", "key", "secret")
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    again = Presigner(base, "us-east-1", "key", "secret").url("GET", "x", seconds=60, now=moment)
+    assert again == plain.url("GET", "x", seconds=60, now=moment)
+
+
 def test_a_large_content_is_fetched_from_the_bucket(hub, name) -> None:
     data = LARGE + name.encode()
     (planned,) = plan(hub, name, data)
@@ -200,11 +218,20 @@ def test_only_what_is_right_becomes_a_content(hub, name) -> None:
     assert plan(hub, name, data) == [{"oid": digest(data), "size": len(data)}]
 
 
-def test_a_client_need_not_ask_for_verification(hub, name) -> None:
+def test_a_client_need_not_ask_for_verification(hub, name, monkeypatch) -> None:
     data = LARGE * 4 + name.encode()  # more than one part of the bucket's
+    fetched: list[str] = []
+    fetch = Bucket._piece
+
+    def noting(bucket: Bucket, name: str, start: int, end: int) -> bytes:
+        fetched.append(name)
+        return fetch(bucket, name, start, end)
+
+    monkeypatch.setattr(Bucket, "_piece", noting)
     (planned,) = plan(hub, name, data)
     httpx.put(planned["actions"]["upload"]["href"], content=data)
     assert commit(hub, name, data).status_code == 200
+    assert len(fetched) == 2  # each is a request, and a client waits for all of them
     with hub.http() as http:
         address = f"/{name}/resolve/main/w.bin"
         assert http.get(address, follow_redirects=True).content == data

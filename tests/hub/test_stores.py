@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from throwaway_s3 import Moto, Swift
+from waiting import wait_until
 
 from fin_qlora_hub.errors import BadRequestError, TooLargeError, UnreachableError, UnusableDataError
 from fin_qlora_hub.hub import Stores, open_stores
@@ -115,6 +116,25 @@ def test_a_large_content_goes_in_parts(blobs) -> None:
     assert digest.hexdigest() == staged.content.sha256
 
 
+def test_a_piece_is_fetched_while_the_one_before_it_is_used(bucket, monkeypatch) -> None:
+    data = random.Random(3).randbytes(350)
+    bucket.put("blobs/x", data)
+    asked: list[tuple[int, int]] = []
+    fetch = bucket._piece
+
+    def noting(name: str, start: int, end: int) -> bytes:
+        asked.append((start, end))
+        return fetch(name, start, end)
+
+    monkeypatch.setattr(bucket, "_piece", noting)
+    pieces = bucket.read("blobs/x", start=50, piece_bytes=100)
+    assert next(pieces) == data[50:150]
+    assert wait_until(lambda: asked == [(50, 150), (150, 250)])
+    assert b"".join(pieces) == data[150:]
+    assert asked[2:] == [(250, 350)]
+    bucket.read("blobs/x", piece_bytes=100).close()  # nobody wants the rest
+
+
 def test_what_is_too_large_or_forgotten_leaves_nothing(blobs, settings) -> None:
     writer = blobs.writer(limit=3)
     with pytest.raises(TooLargeError):
@@ -166,6 +186,24 @@ def test_what_is_damaged_is_set_aside_unless_it_came_anew(blobs) -> None:
     blobs.set_aside(name, version=version)  # harmless once it is gone
 
 
+def test_bytes_that_came_anew_are_told_from_those_that_rotted(blobs) -> None:
+    """A store that loses bits does not change the ETag, which is that of what should be there."""
+    data = b"text"
+    staged = stage(blobs, data)
+    blobs.publish([staged])
+    name = staged.content.sha256
+    version = blobs.version(name)
+
+    def came_anew() -> bool:
+        blobs.remove_unused([name], before=time.time() + 3600)
+        blobs.publish([stage(blobs, data)])
+        return blobs.version(name) != version  # stores tell whole seconds
+
+    assert wait_until(came_anew, seconds=10)
+    blobs.set_aside(name, version=version or "")
+    assert blobs.holds(name)
+
+
 def test_what_has_gone_since_is_published_again(blobs, bucket) -> None:
     staged = stage(blobs, b"text")
     blobs.publish([staged])
@@ -207,6 +245,11 @@ def test_a_bucket_that_is_not_there_is_named(server, tmp_path) -> None:
     bucket = Bucket(Settings(data_dir=tmp_path, **server.settings("no-such-bucket")))
     with pytest.raises(UnusableDataError, match="no bucket 'no-such-bucket'"):
         bucket.require()
+    # Not as if only the object were missing: a client would be told to send it again, for ever.
+    for call in (lambda: bucket.put("blobs/x", b"text"), lambda: list(bucket.objects("blobs"))):
+        with pytest.raises(UnreachableError) as refused:
+            call()
+        assert "NoSuchBucket" in refused.value.reason
     bucket.close()
 
 

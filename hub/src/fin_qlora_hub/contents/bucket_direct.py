@@ -8,7 +8,7 @@ from fin_qlora_hub.errors import BadRequestError
 from fin_qlora_hub.settings import Settings
 from fin_qlora_hub.stores import bucket_blobs, bucket_parts
 from fin_qlora_hub.stores.blobs import Content
-from fin_qlora_hub.stores.bucket import MAX_PUT_BYTES, Bucket
+from fin_qlora_hub.stores.bucket import MAX_PUT_BYTES, WHOLE_PIECE_BYTES, Bucket
 from fin_qlora_hub.stores.bucket_blobs import SentBlob
 from fin_qlora_hub.stores.presigning import Presigner
 from fin_qlora_hub.xet import bucket_files
@@ -83,7 +83,7 @@ class BucketDirect:
         in between.
         """
         name = _name(access, sha256)
-        pieces = self._bucket.read(name, length=size)
+        pieces = self._bucket.read(name, length=size, piece_bytes=WHOLE_PIECE_BYTES)
         try:
             self._bucket.put_pieces(
                 bucket_blobs.name_of(sha256), _checked(pieces, sha256, size=size), size=size

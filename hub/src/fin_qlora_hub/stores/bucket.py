@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # What is read at once: every piece is a request of its own, so that one that fails costs little.
 PIECE_BYTES = 2 * 1024 * 1024
+# What is read as a whole, to be stored again: few readers do that at once.
+WHOLE_PIECE_BYTES = 8 * 1024 * 1024
 # Larger objects are sent in parts. Two at a time hold 16 MiB of memory.
 PART_BYTES = 8 * 1024 * 1024
 PARTS_AT_ONCE = 2
@@ -45,9 +47,11 @@ AT_ONCE = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 # What the driver says of an answer that will not change: wrong keys, no such bucket.
 _FINAL = re.compile(r"status code: 4(?!08|29)\d\d")
+# What is "not found" and is not the object.
+_ELSEWHERE = re.compile("NoSuchUpload|NoSuchBucket")
 _BEYOND = re.compile(r"status code: 416|InvalidRange")
 _UPLOADS = 3
-_PIECES_AHEAD = 3
+_PIECES_AHEAD = 1
 # The object that says whose all others are.
 _OWNER = "owner"
 _CLOCK_SECONDS = 60
@@ -112,6 +116,11 @@ class StoredObject:
     size: int
     modified: float
     etag: str
+
+    @property
+    def version(self) -> str:
+        """What tells the object from one that takes its place, even with equal bytes."""
+        return f"{self.modified} {self.etag}"
 
     @classmethod
     def of(cls, found: "ObjectMeta") -> "StoredObject":
@@ -228,11 +237,16 @@ class Bucket:
                     raise UnreachableError(str(lost), what="object store") from lost
 
     def read(
-        self, name: str, *, start: int = 0, length: int | None = None
+        self,
+        name: str,
+        *,
+        start: int = 0,
+        length: int | None = None,
+        piece_bytes: int = PIECE_BYTES,
     ) -> Generator[bytes, None, None]:
         """Fetch the first piece now, so that a missing object fails here, and yield all of them.
 
-        Raises FileNotFoundError.
+        Each is fetched while the one before it is used. Raises FileNotFoundError.
         """
         if length is None:
             found = self.find(name)
@@ -240,18 +254,23 @@ class Bucket:
                 raise FileNotFoundError(name)
             length = max(found.size - start, 0)
         end = start + length
-        first = self._piece(name, start, min(start + PIECE_BYTES, end)) if length else b""
-        return self._pieces(name, first, start=start, end=end)
+        first = self._piece(name, start, min(start + piece_bytes, end)) if length else b""
+        return self._pieces(name, first, start=start, end=end, piece_bytes=piece_bytes)
 
     def _pieces(
-        self, name: str, piece: bytes, *, start: int, end: int
+        self, name: str, piece: bytes, *, start: int, end: int, piece_bytes: int
     ) -> Generator[bytes, None, None]:
         while piece:
-            yield piece
             start += len(piece)
             if start >= end:
+                yield piece
                 return
-            piece = self._piece(name, start, min(start + PIECE_BYTES, end))
+            coming = self._pool.submit(self._piece, name, start, min(start + piece_bytes, end))
+            try:
+                yield piece
+                piece = coming.result()
+            finally:
+                coming.cancel()
 
     def _piece(self, name: str, start: int, end: int) -> bytes:
         """Fetch bytes of an object, fewer where it ends before; none from its end on."""
@@ -327,7 +346,8 @@ class Bucket:
         if size <= MAX_COPIED_BYTES:
             self._tried(lambda store: obstore.copy(store, name, target))
         else:
-            self.put_pieces(target, self.read(name), size=size)
+            pieces = self.read(name, length=size, piece_bytes=WHOLE_PIECE_BYTES)
+            self.put_pieces(target, pieces, size=size)
         self.remove(name)
 
     def _at_once(self, work: Callable[[Any], _Answer], arguments: Iterable[Any]) -> list[_Answer]:
@@ -444,10 +464,12 @@ class _ErrorsNamed:
     def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
         from obstore.exceptions import BaseError, NotFoundError
 
-        if isinstance(error, NotFoundError) and "NoSuchUpload" not in str(error):
+        missing = isinstance(error, NotFoundError | FileNotFoundError)  # the driver raises either
+        if missing and not _ELSEWHERE.search(str(error)):
             self._bucket._answered()
             raise FileNotFoundError("The object is not in the bucket.") from error
-        if isinstance(error, BaseError):
+        if missing or isinstance(error, BaseError):
+            assert isinstance(error, Exception)
             reason = _reason(error)
             if "NoSuchUpload" in reason:
                 raise _LostUploadError(reason) from error

@@ -77,14 +77,14 @@ class BucketBlobStore:
         return {_sha256(name): size for name, size in old.items()}
 
     def version(self, sha256: str) -> str | None:
-        """Take the ETag: other bytes have another."""
+        """Take the ETag and the time: equal bytes that came anew have the same ETag."""
         found = self._bucket.find(name_of(sha256))
-        return None if found is None else found.etag
+        return None if found is None else found.version
 
     def set_aside(self, sha256: str, *, version: str) -> None:
         """Move the object to `damaged/`."""
         found = self._bucket.find(name_of(sha256))
-        if found is not None and found.etag == version:
+        if found is not None and found.version == version:
             self._bucket.move(found.name, f"damaged/{found.name}", size=found.size)
 
     def remove_old(self) -> int:

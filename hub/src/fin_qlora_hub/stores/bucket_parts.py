@@ -1,10 +1,11 @@
 """Parts of large files as objects of a bucket: `parts/UPLOAD-NUMBER`."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from fin_qlora_hub.stores import disk, parts
-from fin_qlora_hub.stores.bucket import Bucket
+from fin_qlora_hub.stores.bucket import WHOLE_PIECE_BYTES, Bucket
 
 _FOLDER = "parts"
 
@@ -33,8 +34,9 @@ class BucketPartStore:
         for number, name in enumerate(names, start=1):
             if name not in found:
                 raise parts.missing(number)
-        return (
-            piece for name in names for piece in self._bucket.read(name, length=found[name].size)
+        return chain.from_iterable(
+            self._bucket.read(name, length=found[name].size, piece_bytes=WHOLE_PIECE_BYTES)
+            for name in names
         )
 
     def forget(self, upload: str, count: int) -> None:

@@ -10,9 +10,10 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Presigner:
         moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
         scope = f"{moment[:8]}/{self.region}/s3/aws4_request"
         address = urlsplit(self.base)
-        signed = {"host": address.netloc, **(headers or {})}
+        host = _host(address)
+        signed = {"host": host, **(headers or {})}
         names = ";".join(sorted(signed))
         parameters = {
             "X-Amz-Algorithm": _ALGORITHM,
@@ -64,13 +66,19 @@ class Presigner:
         digest = hashlib.sha256(request.encode()).hexdigest()
         message = "\n".join([_ALGORITHM, moment, scope, digest])
         signature = _mac(self._key(moment[:8]), message).hex()
-        return f"{address.scheme}://{address.netloc}{path}?{text}&X-Amz-Signature={signature}"
+        return f"{address.scheme}://{host}{path}?{text}&X-Amz-Signature={signature}"
 
     def _key(self, day: str) -> bytes:
         key = f"AWS4{self.secret_access_key}".encode()
         for part in (day, self.region, "s3", "aws4_request"):
             key = _mac(key, part)
         return key
+
+
+def _host(address: SplitResult) -> str:
+    """Return the header `Host` that clients send: a port that the scheme implies is not in it."""
+    host = address.netloc.rpartition("@")[2].lower()
+    return host.removesuffix(f":{_PORTS.get(address.scheme)}")
 
 
 def _mac(key: bytes, message: str) -> bytes:
