@@ -354,6 +354,60 @@ def test_one_that_fails_keeps_no_other_waiting(hub, receiver, courier) -> None:
         assert len(receiver.payloads(3)) == 3
 
 
+def test_places_that_fail_come_after_all_others(hub, receiver) -> None:
+    watched = [{"type": "user", "name": "alice"}]
+    for _ in range(3):
+        hub.api().create_webhook(url="http://127.0.0.1:1/", watched=watched)
+    hub.api().create_repo("alice/a")
+    with hub.hub.database.writing() as session:
+        spread(session, url=hub.url)
+        session.execute(update(Webhook).values(failures=4))
+    hub.api().create_webhook(url=receiver.url, watched=watched)
+    hub.api().create_repo("alice/b")
+    with hub.hub.database.writing() as session:
+        spread(session, url=hub.url)
+        (job,) = lease(session, limit=1)
+    assert job.url == receiver.url
+
+
+def test_a_record_that_cannot_be_told_holds_up_no_other(
+    hub, receiver, courier, monkeypatch
+) -> None:
+    real = module.payload
+
+    def payload(session, row, subject, *, url):
+        if subject.names[0] == "alice/odd":
+            raise KeyError("former")
+        return real(session, row, subject, url=url)
+
+    monkeypatch.setattr(module, "payload", payload)
+    hub.api().create_webhook(url=receiver.url, watched=[{"type": "user", "name": "alice"}])
+    hub.api().create_repo("alice/odd")
+    hub.api().create_repo("alice/even")
+    assert [one["repo"]["name"] for one in receiver.payloads(1)] == ["alice/even"]
+
+
+def test_a_delivery_whose_record_is_gone_is_dropped(hub, receiver) -> None:
+    hub.api().create_webhook(url=receiver.url, watched=[{"type": "user", "name": "alice"}])
+    hub.api().create_repo("alice/a")
+    with hub.hub.database.writing() as session:
+        spread(session, url=hub.url)
+        session.execute(update(WebhookDelivery).values(sequence=10**6))
+        assert lease(session, limit=1) == []
+    assert [status for status, *_ in state(hub)] == ["dropped"]
+
+
+def test_what_cannot_be_sent_is_a_failure(hub, receiver, monkeypatch) -> None:
+    def send(_outgoing, _job):
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(module, "send", send)
+    hub.api().create_webhook(url=receiver.url, watched=[{"type": "user", "name": "alice"}])
+    hub.api().create_repo("alice/a")
+    with delivering(hub.hub, url=hub.url):
+        assert wait_until(lambda: state(hub) == [("pending", 1, None)])
+
+
 def test_several_servers_deliver_once(hub, receiver) -> None:
     watched = [{"type": "user", "name": "alice"}]
     hub.api().create_webhook(url=receiver.url, watched=watched)

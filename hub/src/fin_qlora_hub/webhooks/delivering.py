@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub import __version__
@@ -147,7 +148,11 @@ class Courier:
 
     def _serve(self, job: Job) -> None:
         try:
-            outcome = send(self._outgoing, job)
+            try:
+                outcome = send(self._outgoing, job)
+            except Exception:  # it counts like any failure: else it would be tried for ever
+                _logger.exception("delivery %d of a webhook cannot be sent", job.id)
+                outcome = Outcome(None, "It could not be sent: the hub's log says why.")
             with self._database.writing() as session:
                 settle(session, job.id, outcome)
         except OperationalError as error:
@@ -184,7 +189,10 @@ def spread(session: Session, *, url: str) -> int:
     rows = list(read_rows(session, EVENTS, after=start, limit=_RECORDS_AT_ONCE))
     for row in rows:
         last = row["sequence"]
-        _spread_one(session, row, webhooks, waiting, url=url)
+        try:
+            _spread_one(session, row, webhooks, waiting, url=url)
+        except (LookupError, NoResultFound):  # else nobody would be told of anything any more
+            _logger.exception("webhooks are not told of record %d", last)
     if len(rows) < _RECORDS_AT_ONCE:
         last = max(last, read_head(session).sequence)
     session.execute(update(HubState).where(HubState.name == _TOLD).values(value=str(last)))
@@ -328,13 +336,16 @@ def _due(now: datetime) -> Any:
             or_(Webhook.retry_at.is_(None), Webhook.retry_at <= now),
             Webhook.id.not_in(busy),
         )
-        .group_by(WebhookDelivery.webhook_id)
-        .order_by(func.min(WebhookDelivery.id))
+        .group_by(WebhookDelivery.webhook_id, Webhook.failures)
+        # Places that hang take up a sender for long: all others come first.
+        .order_by(Webhook.failures, func.min(WebhookDelivery.id))
     )
 
 
 def _may_still_read(session: Session, webhook: Webhook, found: WebhookDelivery) -> bool:
-    row = next(read_rows(session, EVENTS, after=found.sequence - 1, limit=1))
+    row = next(read_rows(session, EVENTS, after=found.sequence - 1, limit=1), None)
+    if row is None or row["sequence"] != found.sequence:  # somebody cut the record
+        return False
     subject = subject_of(session, row)
     return subject is not None and may_read(session, webhook.owner_id, subject)
 
