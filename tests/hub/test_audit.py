@@ -484,6 +484,26 @@ def test_a_database_that_is_away_costs_no_read(own, monkeypatch) -> None:
     assert findings(own) == []
 
 
+def test_one_thing_that_cannot_be_noted_hides_no_other(own, monkeypatch) -> None:
+    """As an address longer than its column, which PostgreSQL refuses."""
+    start = end(own).sequence
+    real = recording.record_all
+
+    def refusing(session, entries):
+        if any("odd" in entry.details.get("files", ()) for entry in entries):
+            raise ValueError("value too long")
+        real(session, entries)
+
+    monkeypatch.setattr(recording, "record_all", refusing)
+    for number, named in enumerate(["before", "odd", "after"]):
+        own.recorder.read(Place(number + 1, "alice/a"), named, way="file", commit="c")
+    own.recorder.flush()
+    own.recorder.flush()
+    found = [one["details"] for one in records(own, after=start)]
+    assert [one["files"] for one in found if "files" in one] == [["before"], ["after"]]
+    assert [one["lost"] for one in found if "lost" in one] == [1]
+
+
 def test_nobody_fills_the_record_by_being_refused(own) -> None:
     start = end(own).sequence
     for actor, most in ((Actor(Means.REQUEST, "bob"), 20), (Actor(Means.REQUEST), 3)):

@@ -107,6 +107,24 @@ class Recorder:
                     self._full = [*noted, *self._full]
                     self._lost += lost
                     self._waiting += waiting
+            except Exception:
+                _logger.exception("some of what was noted cannot be put on record")
+                self._flush_each(noted, lost=lost)
+
+    def _flush_each(self, noted: list[tuple[_Key, _Noted]], *, lost: int) -> None:
+        """Put on record each by itself: one that the database refuses must not hide the others."""
+        for one in noted:
+            try:
+                with self._database.writing() as session:
+                    record_all(session, _entries(session, [one], lost=0))
+            except OperationalError:
+                with self._guard:
+                    self._full.append(one)
+                    self._waiting += len(one[1].named)
+            except Exception:
+                lost += one[1].named.total()
+        with self._guard:
+            self._lost += lost
 
     def close(self) -> None:
         """Put on record the rest and end the thread."""
