@@ -99,6 +99,27 @@ def test_a_job_gets_a_token(trusting, issuer) -> None:
         assert answer.status_code == 403
 
 
+def test_a_new_token_works_where_others_fail(issuer, start_hub, tmp_path) -> None:
+    """Many jobs share an address; one that asks with a wrong token must not keep out the others."""
+    (tmp_path / "trust.toml").write_text(RULES.format(issuer=issuer.url))
+    with start_hub(
+        tmp_path / "data",
+        trust_file=tmp_path / "trust.toml",
+        public_url=PUBLIC,
+        outgoing_networks=LOOPBACK,
+        failures_per_minute=3,
+    ) as hub:
+
+        def status(token: str) -> int:
+            with hub.http("anonymous") as http:
+                http.headers["Authorization"] = f"Bearer {token}"
+                return http.get("/api/whoami-v2").status_code
+
+        assert [status(f"fqh_wrong{n}") for n in range(4)] == [401, 401, 401, 429]
+        given = exchange(hub, issuer.sign(aud=PUBLIC, **JOB)).json()
+        assert status(given["access_token"]) == 200
+
+
 def test_the_stock_client(issuer, start_hub, tmp_path, run_python) -> None:
     """Two variables, no secret; the audience is the address that the client uses."""
     (tmp_path / "trust.toml").write_text(RULES.format(issuer=issuer.url))

@@ -3,9 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fastapi import Request
 from huggingface_hub.utils._http import parse_ratelimit_headers
 
-from fin_qlora_hub.access.identity import Role, create_token
+from fin_qlora_hub.access.identity import Role, create_token, revoke_token
 from fin_qlora_hub.errors import TooManyRequestsError
 from fin_qlora_hub.routes import limits
 from fin_qlora_hub.routes.limits import Rate
@@ -129,6 +130,49 @@ def test_too_many_wrong_tokens(start_hub, tmp_path, monkeypatch) -> None:
             monkeypatch.undo()
             hub.api().create_repo("alice/x")  # what was remembered is looked up again
             assert known.get("/api/whoami-v2").status_code == 200
+
+
+def test_a_token_that_ended_is_trusted_no_longer(start_hub, tmp_path, monkeypatch) -> None:
+    with start_hub(tmp_path / "data", failures_per_minute=5) as hub:
+        with hub.hub.database.writing() as session:
+            secret = create_token(session, "alice", name="short", role=Role.READ)
+        with hub.http("anonymous") as http:
+            headers = {"Authorization": f"Bearer {secret}"}
+
+            def status() -> int:
+                return http.get("/api/whoami-v2", headers=headers).status_code
+
+            assert status() == 200
+            with hub.hub.database.writing() as session:
+                revoke_token(session, "alice", name="short")
+            assert [status() for _ in range(5)] == [401] * 5
+            monkeypatch.setattr("fin_qlora_hub.access.authentication.authenticate", pytest.fail)
+            assert status() == 429  # without a look into the database
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("no:address", "no:address"),
+    ],
+)
+def test_a_network_of_ipv6_counts_as_one_address(host, counted) -> None:
+    request = Request({"type": "http", "client": (host, 1), "headers": []})
+    assert limits.network_of(request) == counted
+
+
+def test_forgetting_a_full_table_makes_room_for_many(monkeypatch) -> None:
+    monkeypatch.setattr(limits, "MAX_REMEMBERED", 100)
+    rate = Rate(60, now=(clock := Clock()))
+    rate.take("full again")
+    clock.now += 1
+    for number in range(100):
+        rate.take(number)
+    assert len(rate._buckets) <= 60
 
 
 def test_too_many_wrong_codes_and_refresh_tokens(start_hub, tmp_path) -> None:

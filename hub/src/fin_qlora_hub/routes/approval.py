@@ -17,7 +17,7 @@ from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.metadata.tables import DeviceRequest
 from fin_qlora_hub.routes.dependencies import COUNTED, CurrentHub, PublicUrl, in_writer
 from fin_qlora_hub.routes.documents import document, facts, hidden
-from fin_qlora_hub.routes.limits import address_of
+from fin_qlora_hub.routes.limits import network_of
 from fin_qlora_hub.routes.oauth import read_fields, trusted_of
 from fin_qlora_hub.routes.visiting import BROWSER, VISIT, browser_of, forget, keep, visit_of
 from fin_qlora_hub.signing_in import device_flow
@@ -55,7 +55,7 @@ async def sign_in(request: Request, hub: CurrentHub, public_url: PublicUrl) -> R
     if isinstance(fields, Response):
         return fields
     browser, code = browser_of(request, public_url), fields.get("user_code", "")
-    if not _sign_ins.spend(address_of(request)):
+    if not _sign_ins.spend(network_of(request)):
         return _too_many()
 
     def look() -> Visit:

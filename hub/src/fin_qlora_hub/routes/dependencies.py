@@ -62,6 +62,7 @@ async def _looked_up(request: Request, callers: KnownCallers, secret: str) -> Ca
     try:
         caller = await run_in_threadpool(callers.look_up, secret)
     except InvalidTokenError:
+        limits.distrust(digest)
         limits.fail(request)
         raise
     limits.trust(digest)

@@ -6,6 +6,7 @@ Each has a bucket of a minute's requests, which fills again all the time: short 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from math import ceil
 
 from fastapi import Request
@@ -69,8 +70,10 @@ class Rate:
 
     def _forget_full(self, now: float) -> None:
         full = [k for k, one in self._buckets.items() if self._left(one, now) >= self.per_minute]
-        for key in full or list(self._buckets)[: MAX_REMEMBERED // 2]:
-            del self._buckets[key]
+        if len(full) < MAX_REMEMBERED // 10:  # else the next ones would look through all again
+            full += list(self._buckets)[: MAX_REMEMBERED // 2]
+        for key in full:
+            self._buckets.pop(key, None)
 
 
 class Limits:
@@ -92,7 +95,7 @@ class Limits:
 
     def fail(self, request: Request) -> None:
         """Count a secret that was wrong; raises TooManyRequestsError after too many."""
-        self._failures.take(address_of(request))
+        self._failures.take(network_of(request))
 
     def require_trust(self, request: Request, digest: str) -> None:
         """Refuse to try another secret from where too many were wrong.
@@ -100,7 +103,7 @@ class Limits:
         One that was good of late is tried all the same: others may sit behind the same address.
         """
         if digest not in self._good:
-            self._failures.require(address_of(request))
+            self._failures.require(network_of(request))
 
     def trust(self, digest: str) -> None:
         """Remember that a secret was good."""
@@ -108,6 +111,10 @@ class Limits:
             while len(self._good) >= MAX_REMEMBERED:
                 del self._good[next(iter(self._good))]
             self._good[digest] = None
+
+    def distrust(self, digest: str) -> None:
+        """Forget that a secret was good: it expired, or somebody ended it."""
+        self._good.pop(digest, None)
 
 
 def limits_of(request: Request) -> Limits:
@@ -122,5 +129,22 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
+def network_of(request: Request) -> str:
+    """Return what counts as one place that requests come from.
+
+    Whoever has one address of IPv6 has all 2**64 of its network.
+    """
+    host = address_of(request)
+    if ":" not in host:
+        return host
+    try:
+        address = IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
 def _key(request: Request, caller: Caller | None) -> object:
-    return address_of(request) if caller is None else caller.user_id
+    return network_of(request) if caller is None else caller.user_id

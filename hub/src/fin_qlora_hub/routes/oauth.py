@@ -14,7 +14,7 @@ from fin_qlora_hub.errors import InvalidTokenError, OAuthError
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.outgoing import ForbiddenAddressError, OutgoingError
 from fin_qlora_hub.routes.dependencies import COUNTED, CurrentHub, PublicUrl, in_writer
-from fin_qlora_hub.routes.limits import address_of, limits_of
+from fin_qlora_hub.routes.limits import address_of, limits_of, network_of
 from fin_qlora_hub.routes.problems import problem
 from fin_qlora_hub.signing_in import device_flow, exchanging, sign_ins
 from fin_qlora_hub.signing_in.attempts import Attempts, Pace
@@ -41,7 +41,7 @@ _pace = Pace()
 async def begin_sign_in(request: Request, hub: CurrentHub, public_url: PublicUrl) -> JSONResponse:
     """Give a program two codes: one to keep, one to show to its user."""
     address = address_of(request)
-    if not _asking.spend(address):
+    if not _asking.spend(network_of(request)):
         return problem(
             429,
             "TooManyRequests",
@@ -94,6 +94,7 @@ async def give_token(request: Request, hub: CurrentHub) -> JSONResponse:
         if error.code == "invalid_grant":
             limits_of(request).fail(request)
         return _refused(error)
+    limits_of(request).trust(digest_of(issued.access_token))
     return JSONResponse(
         {
             "access_token": issued.access_token,
@@ -160,6 +161,7 @@ async def _by_exchange(request: Request, hub: Hub, fields: dict[str, str]) -> JS
             return exchanging.exchange(session, jobs, claims, resource=resource)
 
     secret, seconds = await in_writer(hub, exchange)
+    limits_of(request).trust(digest_of(secret))
     return JSONResponse(
         {
             "access_token": secret,
