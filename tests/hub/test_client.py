@@ -5,6 +5,7 @@ import io
 import re
 from pathlib import Path
 from typing import get_args
+from urllib.parse import quote
 
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
@@ -477,3 +478,24 @@ def test_file_system_and_partial_reads(running, repository, api) -> None:
         file.seek(123_456)
         assert file.read(100) == content[123_456:123_556]
     assert f"{repository}/w.bin" in files.ls(repository, detail=False)
+
+
+def test_names_that_mean_something_in_an_address_come_back(running, api, repository, tmp_path):
+    """In an address, a header or a pattern: a client and its cache see the names as they are."""
+    awful = "sub/to?/awful?filename%you:should,never.give"
+    files = {awful: b"small", 'x*/a"b|c<d>; e#f&g=%2F.bin': b"large" * 300_000, "12:30.log": b"t"}
+    operations = [CommitOperationAdd(path, data) for path, data in files.items()]
+    api.create_commit(repository, operations, commit_message="awful")
+    assert files.keys() <= set(api.list_repo_files(repository))
+    folder = Path(api.snapshot_download(repository, cache_dir=tmp_path / "all"))
+    for path, data in files.items():
+        fetched = api.hf_hub_download(repository, path, cache_dir=tmp_path / "one")
+        assert Path(fetched).read_bytes() == (folder / path).read_bytes() == data
+    with running.http() as http:
+        listed = http.get(
+            f"/api/models/{repository}/tree/main/{quote('sub/to?')}", params={"limit": 1}
+        )
+        assert [item["path"] for item in listed.json()] == [awful]
+        assert http.get(f"/{repository}/resolve/main/sub/to?/awful").status_code == 404
+    api.delete_file(awful, repository)
+    assert not api.file_exists(repository, awful)

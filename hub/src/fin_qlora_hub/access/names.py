@@ -21,7 +21,6 @@ _WINDOWS_DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$"]
     + [f"{device}{number}" for device in ("com", "lpt") for number in "123456789¹²³"]
 )
-_FORBIDDEN_ON_WINDOWS = frozenset('<>:"|?*')
 _SHORT_GIT = re.compile(r"git~[0-9]+")
 # What some file systems drop from a name, beyond the category Cf, which no path may hold at all.
 _DROPPED = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
@@ -118,22 +117,25 @@ def _path_fault(path: str) -> str:
         return "it holds a backslash"
     if _has_unseen(path):
         return "it holds a control or an invisible character"
-    if _DRIVE.match(path):
-        return "it begins with a drive letter"
     return next(filter(None, map(_segment_fault, path.split("/"))), "")
 
 
 def _segment_fault(segment: str) -> str:
     if segment in ("", ".", ".."):
         return f"it holds the segment {segment!r}"
-    if not _FORBIDDEN_ON_WINDOWS.isdisjoint(segment):
-        return 'Windows allows none of < > : " | ? * in a name'
+    if _DRIVE.match(segment):
+        # Windows leaves the folder for the drive wherever a client joins such a segment to a path.
+        return f"the segment {quoted(segment)} begins with a drive letter"
     if segment[-1] in ". ":
         return f"the segment {quoted(segment)} ends with a dot or a space"
-    seen = _DROPPED.sub("", segment).casefold().rstrip(". ")
+    # To Windows what follows a colon names a stream of the file before it.
+    file = segment.split(":")[0]
+    if file.rstrip(". ") == "":
+        return f"the segment {quoted(segment)} names a stream of no file"
+    seen = _DROPPED.sub("", file).casefold().rstrip(". ")
     if seen == ".git" or _SHORT_GIT.fullmatch(seen):
         return f"{quoted(segment)} belongs to git"
-    if segment.split(".")[0].rstrip(" ").casefold() in _WINDOWS_DEVICES:
+    if file.split(".")[0].rstrip(" ").casefold() in _WINDOWS_DEVICES:
         return f"{quoted(segment)} is a device name on Windows"
     if len(segment.encode()) > MAX_SEGMENT_BYTES:
         return f"a segment is longer than {MAX_SEGMENT_BYTES} bytes"
