@@ -13,6 +13,8 @@ from itertools import count
 import pytest
 from sqlalchemy import event
 
+from fin_qlora_hub.access.identity import Role, create_token
+from fin_qlora_hub.access.reach import Reach
 from fin_qlora_hub.app import build_routes
 
 # What else stands in an address.
@@ -67,6 +69,8 @@ NO_REPOSITORY = re.compile(
     r"|/\{name\}/resolve/\{revision\}/\{path\}"
 )
 REFUSALS = ("RepoNotFound", "GatedRepo", "EntryNotFound", "Forbidden")
+# Alice with a token that is limited to another repository is as good as a stranger.
+STRANGERS = ("carol", "anonymous", "limited")
 NUMBERS = count()
 SEEN: list[int] = []
 
@@ -102,6 +106,10 @@ def hub(request, tmp_path_factory, open_a_hub):
     with open_a_hub(folder, anonymous_read=request.param) as hub:
         for caller in ("alice", "carol"):
             hub.api(caller).create_repo(f"{caller}/own")
+        with hub.hub.database.writing() as session:
+            hub.tokens["limited"] = create_token(
+                session, "alice", name="limited", role=Role.WRITE, reach=Reach.of(["alice/own"])
+            )
         for kind in ("model", "dataset"):
             hub.api().create_repo("desk/secret", repo_type=kind)
             hub.api().create_repo("desk/former", repo_type=kind)
@@ -114,9 +122,10 @@ def clients(hub):
     with (
         hub.http("carol") as carol,
         hub.http("anonymous") as anonymous,
+        hub.http("limited") as limited,
         hub.http("alice") as alice,
     ):
-        yield {"carol": carol, "anonymous": anonymous, "alice": alice}
+        yield {"carol": carol, "anonymous": anonymous, "limited": limited, "alice": alice}
 
 
 @pytest.fixture
@@ -147,7 +156,7 @@ def ask(
     content, headers = b"", {}
     if body is not None:
         text = body if isinstance(body, str) else json.dumps(body).replace("{}", name, 1)
-        text = text.replace("CALLER", caller)
+        text = text.replace("CALLER", "alice" if caller == "limited" else caller)
         content, headers = text.encode(), {"Content-Type": "application/json"}
         if body == {}:
             content = b"{}"
@@ -164,7 +173,7 @@ def ask(
 )
 def test_private_is_as_good_as_missing(clients, hub, statements, method, path, body) -> None:
     names = ("desk/absent", "desk/secret", "desk/former", "dusk/secret")
-    for caller in ("carol", "anonymous"):
+    for caller in STRANGERS:
         ask(clients, caller, method, path, body, name=names[0])  # the token is known from now on
         answers, costs = [], []
         for name in names:
@@ -239,7 +248,7 @@ def test_no_list_tells_of_what_is_private(clients, hub, path) -> None:
             values = {**VALUES, "kinds": kinds, "namespace": "desk", "name": word}
             values |= {"endpoint": "tree", "rest": "main", "place": "default", "user": "desk"}
             address = path.format_map(_Any(values))
-            for caller in ("carol", "anonymous"):
+            for caller in STRANGERS:
                 for query in queries:
                     answer = clients[caller].get(address + query)
                     found.append((answer.status_code, answer.text, answer.headers.get("link")))

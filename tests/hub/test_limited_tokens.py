@@ -181,6 +181,26 @@ def test_leaderboards_and_collections_of_others(running, api, limited, shared, r
     assert client(running, limited("desk")).get_collection(shelf.slug).items[0].item_id == shared
 
 
+@pytest.mark.parametrize("resource", ["desk/elsewhere", "alice"])
+def test_webhooks_tell_more_than_a_limited_token_may_know(running, limited, http, resource) -> None:
+    wish = {
+        "url": "https://hooks.example/",
+        "watched": [{"type": "org", "name": "desk"}],
+        "domains": ["repo"],
+    }
+    with running.http("alice") as alice:
+        made = alice.post("/api/settings/webhooks", json=wish).json()["webhook"]
+    place = f"/api/settings/webhooks/{made['id']}"
+    with http(limited(resource)) as asking:
+        for address in ("/api/settings/webhooks", place, f"{place}/deliveries"):
+            assert asking.get(address).status_code == 403
+        for address in ("/api/settings/webhooks", place, f"{place}/enable", f"{place}/disable"):
+            assert asking.post(address, json=wish).status_code == 403
+        assert asking.delete(place).status_code == 403
+    with running.http("alice") as alice:
+        assert alice.delete(place).status_code == 200
+
+
 def test_revoked_with_what_was_begun(running, limited, shared, http, xet) -> None:
     """A token for chunks ends with the access token by which it was got."""
     with running.hub.database.writing() as session:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from fin_qlora_hub.access.identity import Caller, find_user, role_in
+from fin_qlora_hub.access.identity import Caller
 from fin_qlora_hub.access.visibility import Kind, RepositoryName, see, signed_in
 from fin_qlora_hub.audit.acts import Act
 from fin_qlora_hub.audit.record import read_head, record
@@ -56,13 +56,13 @@ class Wish:
 
 def list_webhooks(session: Session, caller: Caller | None) -> Sequence[Webhook]:
     """Return the caller's own webhooks, oldest first."""
-    query = select(Webhook).filter_by(owner_id=signed_in(caller).user_id)
+    query = select(Webhook).filter_by(owner_id=_unlimited(caller).user_id)
     return session.scalars(query.order_by(Webhook.id)).all()
 
 
 def open_webhook(session: Session, key: str, caller: Caller | None) -> Webhook:
     """Return a webhook of the caller's own; raises NotFoundError for any other."""
-    caller = signed_in(caller)
+    caller = _unlimited(caller)
     number = int(key, 16) if re.fullmatch(r"[0-9a-f]{24}", key) else 0
     found = session.get(Webhook, number) if 0 < number < 2**31 else None
     if found is None or found.owner_id != caller.user_id:
@@ -78,10 +78,17 @@ def open_own(session: Session, key: str, caller: Caller | None) -> Webhook:
 
 def require_writing(session: Session, caller: Caller | None) -> Caller:
     """Return a caller who may have webhooks of their own changed."""
-    caller = signed_in(caller)
-    role = role_in(session, caller, find_user(session, caller.name))
-    if role is None or not role.writes:
+    caller = _unlimited(caller)
+    if not caller.token_role.writes:
         raise ForbiddenError("Changing webhooks needs a token with the role 'write'.")
+    return caller
+
+
+def _unlimited(caller: Caller | None) -> Caller:
+    """Return a caller whose token is not limited: webhooks tell of all that their owner may see."""
+    caller = signed_in(caller)
+    if caller.reach is not None:
+        raise ForbiddenError("Webhooks need a token that is not limited to some repositories.")
     return caller
 
 
