@@ -232,6 +232,39 @@ def test_a_refresh_token_that_comes_back_late_ends_the_sign_in(running, browser)
         assert whoami(running, given["access_token"]).status_code == 401
 
 
+def test_two_that_renew_from_one_copy_are_found_out(running, browser) -> None:
+    """A thief who is quick enough gets a token too, but cannot go on beside its owner."""
+    first = signed_in(running, browser)
+    owner = renew(running, first["refresh_token"]).json()
+    thief = renew(running, first["refresh_token"]).json()
+    owner = renew(running, owner["refresh_token"]).json()
+    with running.hub.database.writing() as session:
+        late = datetime.now(UTC) - sign_ins.REUSE - timedelta(seconds=1)
+        session.execute(
+            update(IssuedSecret).where(IssuedSecret.used_at.is_not(None)).values(used_at=late)
+        )
+    assert renew(running, thief["refresh_token"]).json()["error"] == "invalid_grant"
+    assert renew(running, owner["refresh_token"]).json()["error"] == "invalid_grant"
+    for given in (first, owner, thief):
+        assert whoami(running, given["access_token"]).status_code == 401
+
+
+def test_a_program_s_token_approves_no_other_program(running, browser) -> None:
+    """What ends in hours would become something that renews itself for weeks."""
+    given = signed_in(running, browser)
+    page = browser.sign_in(given["access_token"], code=begin(running)["user_code"])
+    assert (page.status_code, "Who are you?" in page.text) == (401, True)
+
+
+def test_codes_that_have_expired_keep_nobody_waiting(running, monkeypatch) -> None:
+    with running.hub.database.writing() as session:
+        session.execute(update(DeviceRequest).values(expires_at=datetime.now(UTC)))
+    monkeypatch.setattr(device_flow, "MAX_WAITING", 1)
+    begin(running)
+    with running.http("anonymous") as http:
+        assert http.post("/oauth/device", data={"client_id": HF}).status_code == 503
+
+
 def test_codes_and_refresh_tokens_are_one_program_s(running, browser) -> None:
     begun = begin(running, "mine")
     browser.approve(running.tokens["alice"], begun["user_code"])

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from fin_qlora_hub.access.identity import Role, authenticate
+from fin_qlora_hub.access.identity import Role, TokenKind, authenticate
 from fin_qlora_hub.audit.acting import identify
 from fin_qlora_hub.errors import InvalidTokenError, NotFoundError, OAuthError
 from fin_qlora_hub.hub import Hub
@@ -61,6 +61,9 @@ async def sign_in(request: Request, hub: CurrentHub, public_url: PublicUrl) -> R
     def look() -> Visit:
         with hub.database.reading() as session:
             caller = authenticate(session, fields.get("token", "").strip())
+        if caller.token_kind is not TokenKind.ACCESS:
+            # One that ends in some hours must not become one that renews itself for weeks.
+            raise InvalidTokenError("A program's token does not say who sits at a browser.")
         return Visit(caller.user_id, caller.token_id, browser)
 
     try:

@@ -50,7 +50,8 @@ def ask(session: Session, *, client_id: str, address: str, agent: str) -> Begun:
     """Write down a program's wish to act as somebody."""
     now = datetime.now(UTC)
     session.execute(delete(DeviceRequest).where(DeviceRequest.expires_at <= now - _KEPT))
-    if (session.scalar(select(func.count()).select_from(DeviceRequest)) or 0) >= MAX_WAITING:
+    waiting = select(func.count()).where(DeviceRequest.expires_at > now)
+    if (session.scalar(waiting) or 0) >= MAX_WAITING:
         raise BusyError("Too many programs wait to be signed in: try again in some minutes.")
     device_code = new_secret(CODE_PREFIX)
     user_code = "".join(secrets.choice(ALPHABET) for _ in range(CODE_LENGTH))

@@ -1,7 +1,8 @@
 """Sign-ins: a program acts as a user by tokens that it renews itself, until the sign-in ends.
 
 A refresh token is exchanged once. A client that lost the answer may exchange it again for a short
-while; whoever does so later has stolen it or lost it to a thief, and the whole sign-in ends.
+while; whoever does so later has stolen it or lost it to a thief, and the whole sign-in ends. Of
+several that were given for the same one, the first to come back uses up the others.
 """
 
 import hmac
@@ -9,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from fin_qlora_hub.access.identity import (
@@ -117,7 +118,13 @@ def renew(session: Session, secret: str, *, client_id: str, hours: int) -> Issue
         )
         end_tokens(session, {sign_in.id})
         return None
-    found.used_at = found.used_at or now
+    if found.used_at is None:
+        unused = update(IssuedSecret).where(
+            IssuedSecret.token_id == sign_in.id,
+            IssuedSecret.lookup.startswith(REFRESH_PREFIX, autoescape=True),
+            IssuedSecret.used_at.is_(None),
+        )
+        session.execute(unused.values(used_at=now))
     return issue(session, sign_in, hours=hours)
 
 
