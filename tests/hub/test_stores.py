@@ -177,13 +177,35 @@ def test_what_is_damaged_is_set_aside_unless_it_came_anew(blobs) -> None:
     name = staged.content.sha256
     version = blobs.version(name)
     assert version is not None
+    blobs.copy_aside(name)
     blobs.set_aside(name, version=version + "x")
     assert blobs.holds(name)
     blobs.set_aside(name, version=version)
     assert not blobs.holds(name)
     assert list(blobs.contents()) == []
     assert blobs.version(name) is None
+    blobs.copy_aside(name)
     blobs.set_aside(name, version=version)  # harmless once it is gone
+
+
+def test_a_large_damaged_content_keeps_no_writer_waiting(blobs, bucket, monkeypatch) -> None:
+    """It may take minutes to copy it: only its removal happens in the writing transaction."""
+    monkeypatch.setattr(buckets, "MAX_COPIED_BYTES", 3)
+    staged = stage(blobs, b"text")
+    blobs.publish([staged])
+    name = staged.content.sha256
+    version = blobs.version(name) or ""
+    blobs.copy_aside(name)
+    kept = f"damaged/blobs/{name[:2]}/{name[2:]}"
+    assert b"".join(bucket.read(kept)) == b"text"
+
+    def copied(*_: object, **__: object) -> None:
+        raise AssertionError("copied in the writing transaction")
+
+    for copying in ("copy", "put_pieces"):
+        monkeypatch.setattr(Bucket, copying, copied)
+    blobs.set_aside(name, version=version)
+    assert not blobs.holds(name)
 
 
 def test_bytes_that_came_anew_are_told_from_those_that_rotted(blobs) -> None:

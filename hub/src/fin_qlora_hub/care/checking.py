@@ -82,6 +82,7 @@ def _is_content(hub: Hub, name: str) -> bool:
 
 def _set_aside(hub: Hub, name: str, version: str) -> None:
     """Take a damaged content away; whoever is just sending it notices, as with a collection."""
+    hub.blobs.copy_aside(name)
     with (
         collection_lock(hub.settings, hub.database, exclusive=True),
         removing(hub.database),

@@ -86,6 +86,9 @@ class BlobStore(Protocol):
     def version(self, sha256: str) -> str | None:
         """Return what tells the bytes from others that may take their place; None without any."""
 
+    def copy_aside(self, sha256: str) -> None:
+        """Copy damaged bytes to where somebody may look at them, unless they are moved there."""
+
     def set_aside(self, sha256: str, *, version: str) -> None:
         """Take damaged bytes away, unless others have taken their place.
 

@@ -39,8 +39,9 @@ WHOLE_PIECE_BYTES = 8 * 1024 * 1024
 PART_BYTES = 8 * 1024 * 1024
 PARTS_AT_ONCE = 2
 MAX_PARTS = 10_000
-# More cannot be copied, or sent at once.
-MAX_COPIED_BYTES = 5 * 1024**3
+# Larger objects are not copied by the store: the call would last longer than one may.
+MAX_COPIED_BYTES = 512 * 1024**2
+# More cannot be sent at once.
 MAX_PUT_BYTES = 5 * 1024**3
 CONNECT_SECONDS = 5
 AT_ONCE = 16
@@ -339,8 +340,8 @@ class Bucket:
         self.remove_all(names)
         return len(names)
 
-    def move(self, name: str, target: str, *, size: int) -> None:
-        """Give an object another name."""
+    def copy(self, name: str, target: str, *, size: int) -> None:
+        """Store an object under another name too."""
         import obstore
 
         if size <= MAX_COPIED_BYTES:
@@ -348,6 +349,10 @@ class Bucket:
         else:
             pieces = self.read(name, length=size, piece_bytes=WHOLE_PIECE_BYTES)
             self.put_pieces(target, pieces, size=size)
+
+    def move(self, name: str, target: str, *, size: int) -> None:
+        """Give an object another name."""
+        self.copy(name, target, size=size)
         self.remove(name)
 
     def _at_once(self, work: Callable[[Any], _Answer], arguments: Iterable[Any]) -> list[_Answer]:

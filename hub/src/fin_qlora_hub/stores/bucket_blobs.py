@@ -81,11 +81,17 @@ class BucketBlobStore:
         found = self._bucket.find(name_of(sha256))
         return None if found is None else found.version
 
+    def copy_aside(self, sha256: str) -> None:
+        """Copy the object to `damaged/`."""
+        found = self._bucket.find(name_of(sha256))
+        if found is not None:
+            self._bucket.copy(found.name, f"damaged/{found.name}", size=found.size)
+
     def set_aside(self, sha256: str, *, version: str) -> None:
-        """Move the object to `damaged/`."""
+        """Remove the object."""
         found = self._bucket.find(name_of(sha256))
         if found is not None and found.version == version:
-            self._bucket.move(found.name, f"damaged/{found.name}", size=found.size)
+            self._bucket.remove(found.name)
 
     def remove_old(self) -> int:
         """Look into the folder for what arrives."""

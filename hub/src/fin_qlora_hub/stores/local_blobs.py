@@ -89,6 +89,9 @@ class LocalBlobStore:
         except FileNotFoundError:
             return None
 
+    def copy_aside(self, sha256: str) -> None:
+        """Do nothing: a file is moved at once."""
+
     def set_aside(self, sha256: str, *, version: str) -> None:
         """Move the file to `damaged/`."""
         with held(self._lock, exclusive=True):
