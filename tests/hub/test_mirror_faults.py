@@ -107,6 +107,28 @@ def test_lists_are_not_believed(there, here, item, match) -> None:
     refused(here, match)
 
 
+def test_one_content_has_one_size(there, here) -> None:
+    """What is known here by its hash is not shown with another length."""
+    liar = {**there.item("config.json"), "path": "again.json", "size": 24}
+    listed = [there.item("config.json"), liar]
+    there.instead[TREE] = lambda request: send_json(request, listed)
+    refused(here, "one of them is wrong")
+    del there.instead[TREE]
+    take(here)
+    there.oid = "d" * 40
+    later = f"/api/models/lab/base/tree/{there.oid}"
+    for path in ("config.json", "model.safetensors"):
+        item = there.item(path)
+        if "lfs" in item:
+            item["lfs"] = {**item["lfs"], "size": 7}
+        listed = [{**item, "size": 7}]
+        there.instead[later] = lambda request, listed=listed: send_json(request, listed)
+        with pytest.raises(UpstreamError, match="one of them is wrong"):
+            take(here)
+    assert here.api().model_info("lab/base").sha == OID
+    assert list(check(here.hub)) == list(scrub(here.hub)) == []
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [

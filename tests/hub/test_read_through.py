@@ -10,13 +10,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 from unfriendly_upstream import OID, send, send_json, unfriendly_upstream
 from waiting import wait_until
 
-from fin_qlora_hub.access.identity import Role, grant
+from fin_qlora_hub.access.identity import Role, create_token, grant
+from fin_qlora_hub.access.reach import Reach
 from fin_qlora_hub.access.visibility import Kind, RepositoryName
 from fin_qlora_hub.audit.acts import Act
 from fin_qlora_hub.audit.record import Search, find
@@ -428,6 +430,32 @@ def test_branches_are_looked_up_behind_the_readers_back(there, mirroring) -> Non
         assert "new.txt" not in api.list_repo_files("lab/base", revision=OID)
         asked = len(there.asked("model.safetensors"))
         assert asked == 0
+
+
+@pytest.mark.parametrize("asked", ["refs/tags/main", f"refs/heads/{OID}", "refs/heads/refs/pr/1"])
+def test_no_reader_makes_up_a_branch_or_tag(there, here, asked) -> None:
+    """Who asks by a full name is not answered by a commit or a branch of that last name."""
+    assert here.api().model_info("lab/base").sha == OID
+    with pytest.raises(HfHubHTTPError):
+        here.api().model_info("lab/base", revision=asked)
+    found = here.api().list_repo_refs("lab/base")
+    assert [branch.ref for branch in found.branches] == ["refs/heads/main"]
+    assert found.tags == []
+    assert here.api().model_info("lab/base", revision="refs/heads/main").sha == OID
+
+
+def test_a_limited_token_has_nothing_fetched_beyond_it(there, here, tmp_path) -> None:
+    with here.hub.database.writing() as session:
+        secrets = [
+            create_token(session, "carol", name=name, role=Role.READ, reach=Reach.of([name]))
+            for name in ("desk", "lab")
+        ]
+    elsewhere, within = (HfApi(endpoint=here.url, token=secret) for secret in secrets)
+    with pytest.raises(RepositoryNotFoundError):
+        elsewhere.model_info("lab/base")
+    assert there.requests == []
+    assert within.model_info("lab/base").sha == OID
+    assert elsewhere.model_info("lab/base").sha == OID  # what is here and public is for all
 
 
 def test_within_the_time_nobody_looks_up(there, here) -> None:

@@ -146,11 +146,16 @@ class Mirroring:
         """Fetch what must be here before a revision is seen, then let it be seen."""
         files = self._upstream.files(found.name, found.oid)
         described = self._upstream.commit(found.name, found.oid)
+        sizes: dict[str, int] = {}
         for file in files:
             self._check(found.name, file)
+            _require_size(found.name, file, sizes.setdefault(_id(file), file.size))
         with self._database.reading() as session:
             known = _by_id(known_contents(session, session.get_one(Mirror, number)))
             known = {i: c for i, c in known.items() if self._storage.blobs.holds(c.sha256)}
+            for file in files:
+                if (content := known.get(_id(file))) is not None:
+                    _require_size(found.name, file, content.size)
             wanted = {_id(file): file for file in files if whole or _comes_first(file)}
             lacking = [file for i, file in wanted.items() if i not in known]
             size = sum(file.size for file in lacking)
@@ -291,6 +296,15 @@ class Mirroring:
         with self._workers() as pool:
             for future in [pool.submit(fetch, one) for one in missing]:
                 future.result()
+
+
+def _require_size(name: RepositoryName, file: UpstreamFile, size: int) -> None:
+    if file.size != size:
+        raise UpstreamError(
+            f"{shortened(file.path)} of {name} has {file.size:,} bytes there and the hash of a "
+            f"content of {size:,}: one of them is wrong, and nothing was taken.",
+            lasting=True,
+        )
 
 
 def _comes_first(file: UpstreamFile) -> bool:

@@ -117,13 +117,17 @@ def _reserve(session: Session, name: str) -> Namespace:
 
 
 def may_read(session: Session, settings: Settings, name: RepositoryName, caller: Caller) -> bool:
-    """Say whether a caller may read what is mirrored under a name, whether it is here or not."""
+    """Say whether a caller may read what is mirrored under a name, whether it is here or not.
+
+    A token that is limited to something else has nothing fetched, even where everyone may read.
+    """
     namespace = find_namespace(session, name.namespace)
     if namespace is None or namespace.kind != MIRROR:
         return False
+    named = (name.kind, name.name)
     if settings.mirror_readers == "everyone":
-        return True
-    return role_in(session, caller, namespace, of=(name.kind, name.name)) is not None
+        return caller.reach is None or caller.reach.holds(namespace.name, of=named)
+    return role_in(session, caller, namespace, of=named) is not None
 
 
 def find_mirror(session: Session, name: RepositoryName) -> Mirror | None:

@@ -160,15 +160,19 @@ class Upstream:
             raise UpstreamError(f"{wanted} is disabled there.", lasting=True)
         namespace, _, name = shown.id.partition("/")
         found = RepositoryName(wanted.kind, namespace, name)
-        return Found(found, shown.sha, full or self._reference(found, revision, shown.sha))
+        return Found(found, shown.sha, self._reference(found, revision, shown.sha, full=full))
 
-    def _reference(self, wanted: RepositoryName, revision: str, oid: str) -> str | None:
-        if _COMMIT.fullmatch(revision) and oid.startswith(revision):
+    def _reference(
+        self, wanted: RepositoryName, revision: str, oid: str, *, full: str | None
+    ) -> str | None:
+        if full is None and _COMMIT.fullmatch(revision) and oid.startswith(revision):
             return None
         known, _ = self._json(f"{_api(wanted)}/refs", TypeAdapter(_References))
+        # Whoever asks for a full name gets no branch or tag made that the other hub has not.
         for prefix, names in zip(_REFERENCES, (known.branches, known.tags), strict=True):
-            if any(one.name == revision for one in names):
-                return prefix + revision
+            name = prefix + revision
+            if full in (None, name) and any(one.name == revision for one in names):
+                return name
         raise UpstreamError(
             f"{quoted(revision)} is no branch, tag or commit of {wanted} there.",
             lasting=True,
