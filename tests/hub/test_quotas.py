@@ -242,3 +242,26 @@ def test_sizes(text, size) -> None:
 def test_what_is_no_size(text) -> None:
     with pytest.raises(BadRequestError):
         read_size(text)
+
+
+@pytest.mark.parametrize("way", ["xet", "lfs", "commit"])
+def test_who_may_only_propose_leaves_half_to_the_owner(hub, way, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", way == "lfs")
+    hub.api().update_repo_settings("desk/a", visibility="public")
+    suffix = "txt" if way == "commit" else "bin"
+
+    def send(caller: str, size: int, **options: object) -> None:
+        content = random.Random(size).randbytes(size) if suffix == "bin" else b"x" * size
+        operation = CommitOperationAdd(f"{size}.{suffix}", content)
+        hub.api(caller).create_commit("desk/a", [operation], commit_message="m", **options)
+
+    send("carol", 40_000, create_pr=True)
+    before = kept(hub)[0]
+    for _ in range(2):
+        with pytest.raises(HfHubHTTPError, match="may not write there fill no more than 50,000"):
+            send("carol", 30_000, create_pr=True)
+    with pytest.raises(HfHubHTTPError, match="may not write there fill no more than 50,000"):
+        send("carol", 30_001, revision="refs/pr/1")
+    assert kept(hub)[0] == before
+    send("alice", 50_000)
+    assert kept(hub)[0] > 90_000

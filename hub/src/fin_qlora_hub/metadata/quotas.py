@@ -21,7 +21,9 @@ from fin_qlora_hub.metadata.tables import Namespace, Repository, Reservation, St
 from fin_qlora_hub.text import quoted
 
 UNLIMITED = -1
-_DEFAULT, _GROWN, _SPENT = "default_quota", "grown", "spent"
+# Who may only propose changes fills no more than this part of a quota: the rest is its owner's.
+PROPOSED_PART = 2
+_DEFAULT, _GROWN, _SPENT, _PROPOSED = "default_quota", "grown", "spent", "proposed"
 _VALUES_PER_QUERY = 500
 _SIZE = re.compile(
     r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,6})?)\s*(?P<prefix>[KMGTP]?)(?P<binary>i?)B?",
@@ -59,6 +61,11 @@ def set_default(session: Session, quota: int | None) -> None:
     session.info[_DEFAULT] = quota
 
 
+def propose(session: Session) -> None:
+    """Say that all that this session lets come is sent by somebody who may only propose changes."""
+    session.info[_PROPOSED] = True
+
+
 def quota_of(session: Session, namespace_id: int) -> int | None:
     """Return how many bytes a namespace may keep; None where there is no limit."""
     own = session.connection().scalar(
@@ -84,7 +91,7 @@ def require_room(session: Session, namespace_id: int, size: int) -> int | None:
 
     Raises QuotaExceededError where `size` bytes are too many.
     """
-    quota = quota_of(session, namespace_id)
+    quota = _open_quota(session, namespace_id)
     if quota is None:
         return None
     used = _stored(session, namespace_id) + _reserved(session, namespace_id)
@@ -179,13 +186,20 @@ def settle(session: Session) -> None:
         if owner is not None:
             owners[owner] = owners.get(owner, 0) + size
     for namespace_id, size in owners.items():
-        quota = quota_of(session, namespace_id)
+        quota = _open_quota(session, namespace_id)
         if quota is None:
             continue
         _forget(session, namespace_id, spent)
         used = _stored(session, namespace_id) + _reserved(session, namespace_id)
         if used > quota:
             raise _exceeded(session, namespace_id, size=size, used=used - size, quota=quota)
+
+
+def _open_quota(session: Session, namespace_id: int) -> int | None:
+    """Return how far whoever sends may fill a namespace."""
+    quota = quota_of(session, namespace_id)
+    proposed = session.info.get(_PROPOSED, False)
+    return quota // PROPOSED_PART if proposed and quota is not None else quota
 
 
 def _effective(session: Session, own: int | None) -> int | None:
@@ -223,6 +237,12 @@ def _exceeded(
     session: Session, namespace_id: int, *, size: int, used: int, quota: int
 ) -> QuotaExceededError:
     name = session.scalar(select(Namespace.name).where(Namespace.id == namespace_id))
+    if session.info.get(_PROPOSED, False):
+        return QuotaExceededError(
+            f"{size:,} bytes more are too many for a proposal to {name!r}: those who may not write "
+            f"there fill no more than {quota:,} bytes of its quota, and {used:,} are used or "
+            "reserved. Ask its members to make room, or to send the files themselves."
+        )
     return QuotaExceededError(
         f"{size:,} bytes more are too many for {name!r}: it may keep {quota:,} bytes, and {used:,} "
         "are used or reserved. Remove repositories, or large files from their history (`hf repos "

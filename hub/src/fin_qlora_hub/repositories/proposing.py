@@ -1,7 +1,7 @@
 """Proposing changes: whoever has a repository's files may open a pull request, and add to it.
 
 What they send belongs to their own namespace until a file uses it, so nobody is told what another
-namespace has sent.
+namespace has sent. Then it counts for the repository's, half of whose quota they leave alone.
 """
 
 from sqlalchemy.orm import Session
@@ -10,6 +10,7 @@ from fin_qlora_hub.access.gating import require_download
 from fin_qlora_hub.access.identity import MIRROR, Caller, Role, require_within, role_for
 from fin_qlora_hub.access.visibility import RepositoryName, signed_in
 from fin_qlora_hub.git.references import PULL_REQUESTS
+from fin_qlora_hub.metadata.quotas import propose
 from fin_qlora_hub.metadata.tables import Discussion, Repository
 from fin_qlora_hub.repositories.repository import open_readable, open_writable
 from fin_qlora_hub.xet.access import Access, Scope
@@ -25,6 +26,7 @@ def open_proposable(session: Session, wanted: RepositoryName, caller: Caller | N
         return open_writable(session, wanted, caller)  # which says what is missing
     require_within(caller, repository)
     require_download(session, repository, caller)
+    propose(session)
     return repository
 
 

@@ -74,18 +74,17 @@ def announce_upload(
     """Say how to send each file, and refuse before bytes move what a commit would refuse."""
     with hub.database.reading() as session:
         repository = open_for(session, target, caller, branch=revision, create_pr=create_pr)
-        commit, namespace_id = resolve(session, repository, revision), repository.namespace_id
+        commit = resolve(session, repository, revision)
         if not create_pr:
             require_movable(session, repository, [BRANCHES + revision, revision])
-    for file in body.files:
-        if file.size > hub.settings.max_file_bytes:
-            raise TooLargeError(
-                f"{shortened(file.path)} has {file.size:,} bytes; this hub takes files of at most "
-                f"{hub.settings.max_file_bytes:,} bytes."
-            )
-    paths = [check_path(file.path) for file in body.files]
-    hub.blobs.require_space(sum(file.size for file in body.files))
-    with hub.database.reading() as session:
+        for file in body.files:
+            if file.size > hub.settings.max_file_bytes:
+                raise TooLargeError(
+                    f"{shortened(file.path)} has {file.size:,} bytes; this hub takes files of at "
+                    f"most {hub.settings.max_file_bytes:,} bytes."
+                )
+        paths = [check_path(file.path) for file in body.files]
+        hub.blobs.require_space(sum(file.size for file in body.files))
         wanted = [*paths, IGNORE_FILE, ATTRIBUTES_FILE]
         found = find_entries(session, commit.repository_id, commit.tree_oid, wanted)
         present = {path: entry for path, entry in found.items() if isinstance(entry, FileEntry)}
@@ -102,7 +101,7 @@ def announce_upload(
         changed = [
             f for f, path in zip(body.files, paths, strict=True) if _is_new(f, path, present)
         ]
-        require_room(session, namespace_id, sum(file.size for file in changed))
+        require_room(session, repository.namespace_id, sum(file.size for file in changed))
     sizes = [file.size for file in body.files]
     large = Attributes(_text(rules.get(ATTRIBUTES_FILE))).large(zip(paths, sizes, strict=True))
     ignore_text = _text(rules.get(IGNORE_FILE)) if body.git_ignore is None else body.git_ignore

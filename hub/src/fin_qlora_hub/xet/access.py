@@ -12,6 +12,7 @@ from fin_qlora_hub.access.gating import RequestStatus
 from fin_qlora_hub.access.identity import Role
 from fin_qlora_hub.access.signing import Signer, new_key
 from fin_qlora_hub.errors import ForbiddenError, InvalidTokenError, RepositoryNotFoundError
+from fin_qlora_hub.metadata.quotas import propose
 from fin_qlora_hub.metadata.tables import AccessRequest, HubState, Membership, Repository, Token
 
 TOKEN_SECONDS = 30 * 60
@@ -89,6 +90,8 @@ def require(session: Session, access: Access, *, scope: Scope) -> Repository:
     owner = repository.namespace_id
     if access.namespace_id != owner and not access.proposes:
         raise RepositoryNotFoundError("Repository not found")
+    if access.namespace_id != owner:
+        propose(session)
     if access.user_id == owner:
         return repository
     membership = session.get(Membership, (owner, access.user_id))
