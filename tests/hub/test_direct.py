@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -216,6 +217,43 @@ def test_only_what_is_right_becomes_a_content(hub, name) -> None:
     assert verify(hub, name, data).status_code == 200
     assert verify(hub, name, data).status_code == 200
     assert plan(hub, name, data) == [{"oid": digest(data), "size": len(data)}]
+
+
+def test_what_is_swapped_while_it_is_verified_is_not_kept(hub, name, monkeypatch) -> None:
+    data = LARGE * 4 + name.encode()
+    other = LARGE[::-1] * 4 + name.encode()
+    (planned,) = plan(hub, name, data)
+    upload = planned["actions"]["upload"]["href"]
+    assert httpx.put(upload, content=data).status_code == 200
+    fetch = Bucket._piece
+
+    def swapped_behind(bucket: Bucket, name: str, start: int, end: int) -> bytes:
+        piece = fetch(bucket, name, start, end)
+        if name.startswith("incoming/") and start == 0:
+            assert httpx.put(upload, content=other).status_code == 200
+        return piece
+
+    monkeypatch.setattr(Bucket, "_piece", swapped_behind)
+    assert verify(hub, name, data).status_code == 400
+    monkeypatch.undo()
+    assert not hub.hub.blobs.holds(digest(data))
+    assert commit(hub, name, data).status_code == 400
+    # an address that is used again afterwards changes nothing of what was verified
+    assert httpx.put(upload, content=data).status_code == 200
+    assert verify(hub, name, data).status_code == 200
+    assert httpx.put(upload, content=other).status_code == 200
+    assert verify(hub, name, data).status_code in (200, 400)
+    assert b"".join(hub.hub.blobs.read(digest(data))) == data
+
+
+def test_several_ask_for_the_same_verification_at_once(hub, name) -> None:
+    data = LARGE * 4 + name.encode()
+    (planned,) = plan(hub, name, data)
+    assert httpx.put(planned["actions"]["upload"]["href"], content=data).status_code == 200
+    with ThreadPoolExecutor(4) as clients:
+        answers = list(clients.map(lambda _: verify(hub, name, data), range(4)))
+    assert [answer.status_code for answer in answers] == [200] * 4, [a.text for a in answers]
+    assert b"".join(hub.hub.blobs.read(digest(data))) == data
 
 
 def test_a_client_need_not_ask_for_verification(hub, name, monkeypatch) -> None:
