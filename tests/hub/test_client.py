@@ -126,13 +126,13 @@ def test_weights_are_presented_as_large_files(api, repository, running) -> None:
     assert files["small.txt"].lfs is None
     info = {entry.path: entry for entry in api.list_repo_tree(repository)}["w.safetensors"]
     assert info.lfs.sha256 == files["w.safetensors"].lfs.sha256
-    assert info.xet_hash is None
+    assert info.xet_hash is not None
     with running.http() as http:
         head = http.head(f"/{repository}/resolve/main/w.safetensors")
         assert head.headers["etag"] == head.headers["x-linked-etag"] == f'"{info.lfs.sha256}"'
         assert head.headers["x-linked-size"] == head.headers["content-length"] == "7"
         assert head.headers["x-repo-commit"] == commit.oid
-        assert not [name for name in head.headers if "xet" in name]
+        assert head.headers["x-xet-hash"] == info.xet_hash
         small = http.head(f"/{repository}/resolve/main/small.txt")
         assert small.headers["etag"] == f'"{files["small.txt"].blob_id}"'
         assert "x-linked-etag" not in small.headers

@@ -16,6 +16,7 @@ from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.metadata.tables import Xorb
 from fin_qlora_hub.routes.xet import shards, xorbs
 from fin_qlora_hub.xet import access
+from fin_qlora_hub.xet.files import MOST_SMALL_ADVERTISED
 from fin_qlora_hub.xet.hashes import from_text
 from fin_qlora_hub.xet.shards import read_files
 
@@ -476,17 +477,24 @@ def test_plain_http_gets_what_came_in_chunks(xet, maker, repository, running) ->
         assert http.get(url, headers={"Range": "bytes=2000000-"}).status_code == 416
 
 
-def test_small_files_are_fetched_plainly(xet, maker, repository, running) -> None:
-    data = some_bytes(1024 * 1024 - 1, seed=21)
-    with xet(repository) as http:
-        register(http, maker, data)
-    commit(running, repository, data)
-    with running.http() as http:
-        assert "x-xet-hash" not in http.head(f"/{repository}/resolve/main/w.bin").headers
-    assert (
-        next(e for e in running.api().list_repo_tree(repository) if e.path == "w.bin").xet_hash
-        is None
-    )
+def test_many_small_files_are_fetched_plainly(xet, maker, repository, running) -> None:
+    def add(data: bytes) -> str | None:
+        """Return the hash that everybody tells alike."""
+        with xet(repository) as http:
+            register(http, maker, data)
+        commit(running, repository, data)
+        with running.http() as http:
+            told = http.head(f"/{repository}/resolve/main/w.bin").headers.get("x-xet-hash")
+        (entry,) = (e for e in running.api().list_repo_tree(repository) if e.path == "w.bin")
+        assert entry.xet_hash == told
+        (described,) = running.api().get_paths_info(repository, "w.bin")
+        assert described.xet_hash is not None
+        return told
+
+    for number in range(MOST_SMALL_ADVERTISED):
+        assert add(some_bytes(1000, seed=number)) is not None
+    assert add(some_bytes(1024 * 1024 - 1, seed=21)) is None
+    assert add(some_bytes(1024 * 1024, seed=22)) is not None
 
 
 def test_a_card_may_come_in_chunks(xet, maker, repository, running) -> None:

@@ -125,7 +125,7 @@ def describe_paths(
         paths = dict.fromkeys(normalise_path(path.strip("/")) for path in asked.paths)
         found = find_entries(session, repository.id, commit.tree_oid, paths)
         last = last_changes(session, repository, commit, found) if asked.expand else {}
-        hashes = advertised_hashes(session, repository.id, _large(found.values()), smallest=0)
+        hashes = advertised_hashes(session, repository.id, _large(found.values()), all_sizes=True)
         items = [
             payloads.tree_item(path, entry, last=last.get(path), xet_hashes=hashes)
             for path, entry in found.items()

@@ -14,7 +14,9 @@ from fin_qlora_hub.xet.store import StoredXorb, XorbStore
 from fin_qlora_hub.xet.xorbs import XorbIndex
 
 # Below this, one plain download is quicker than asking where the chunks are.
-SMALLEST_ADVERTISED = 1024 * 1024
+_SMALL_BYTES = 1024 * 1024
+# So few of them cost nobody much, and clients that expect it see that they came in chunks.
+MOST_SMALL_ADVERTISED = 8
 _VALUES_PER_QUERY = 500
 _YIELDED_BYTES = 1024 * 1024
 
@@ -107,26 +109,36 @@ def find_file(
 
 
 def advertised_hashes(
-    session: Session,
-    repository_id: int,
-    sha256s: Collection[str],
-    *,
-    smallest: int = SMALLEST_ADVERTISED,
+    session: Session, repository_id: int, sha256s: Collection[str], *, all_sizes: bool = False
 ) -> dict[str, str]:
     """Return the Xet hashes of those contents that clients should fetch in chunks.
 
-    `smallest` is in bytes: 0 gives all that are kept in chunks.
+    Small ones only where the repository has few of them, or for `all_sizes`.
     """
     wanted = list(sha256s)
     found: dict[str, str] = {}
+    small: set[str] = set()
     for start in range(0, len(wanted), _VALUES_PER_QUERY):
-        query = select(XetFile.sha256, XetFile.file_hash).where(
+        query = select(XetFile.sha256, XetFile.file_hash, XetFile.size).where(
             XetFile.repository_id == repository_id,
-            XetFile.size >= smallest,
             XetFile.sha256.in_(wanted[start : start + _VALUES_PER_QUERY]),
         )
-        found.update((sha256, file_hash) for sha256, file_hash in session.execute(query))
+        for sha256, file_hash, size in session.execute(query):
+            found[sha256] = file_hash
+            if size < _SMALL_BYTES:
+                small.add(sha256)
+    if small and not all_sizes and _has_many_small(session, repository_id):
+        return {sha256: found[sha256] for sha256 in found.keys() - small}
     return found
+
+
+def _has_many_small(session: Session, repository_id: int) -> bool:
+    some = (
+        select(XetFile.id)
+        .where(XetFile.repository_id == repository_id, XetFile.size < _SMALL_BYTES)
+        .limit(MOST_SMALL_ADVERTISED + 1)
+    )
+    return len(session.scalars(some).all()) > MOST_SMALL_ADVERTISED
 
 
 def xorbs_after_chunk(
