@@ -11,7 +11,7 @@ import fin_qlora
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "ds_configs/*.md", "hub/*.md", "recipes/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "ds_configs/*.md", "hub/**/*.md", "recipes/**/*.md")
     for path in ROOT.glob(pattern)
 )
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
