@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from issuer import Issuer, Key, running_issuer
 from jwt.warnings import InsecureKeyLengthWarning
 from sqlalchemy import select, update
+from waiting import wait_until
 
 from fin_qlora_hub.errors import InvalidTokenError, UnusableDataError
 from fin_qlora_hub.metadata.tables import Token
@@ -271,6 +273,33 @@ def test_requests_that_make_no_sense(trusting, issuer, change) -> None:
     token = issuer.sign(aud=PUBLIC, **JOB)
     body = {"token": token, **change}
     assert refused(exchange(trusting, body.pop("token"), **body)) == "invalid_request"
+
+
+@pytest.mark.parametrize("times", [{"exp": str(2**40)}, {"exp": 1e999}, {"iat": "0"}])
+def test_times_that_are_none(trusting, issuer, times) -> None:
+    assert refused(exchange(trusting, issuer.sign(aud=PUBLIC, **JOB, **times))) == "invalid_grant"
+
+
+def test_an_issuer_that_hangs_keeps_nobody_else_waiting(issuer, start_hub, tmp_path) -> None:
+    (tmp_path / "trust.toml").write_text(RULES.format(issuer=issuer.url))
+    options = {"public_url": PUBLIC, "outgoing_networks": LOOPBACK}
+    options["trust_file"] = tmp_path / "trust.toml"
+    token, asked = issuer.sign(aud=PUBLIC, **JOB), len(issuer.asked)
+    issuer.answering.clear()
+    try:
+        with (
+            start_hub(tmp_path / "data", **options) as hub,
+            ThreadPoolExecutor(45) as jobs,
+            hub.http() as http,
+        ):
+            answers = [jobs.submit(exchange, hub, token) for _ in range(45)]
+            wait_until(lambda: len(issuer.asked) > asked)
+            for _ in range(30):  # while the others come in
+                assert http.get("/api/whoami-v2", timeout=5).status_code == 200
+            assert not any(answer.done() for answer in answers)
+            issuer.answering.set()
+    finally:
+        issuer.answering.set()
 
 
 def test_a_user_who_is_not_there(issuer, start_hub, tmp_path) -> None:

@@ -47,6 +47,8 @@ class Issuer:
         self.codes: dict[str, dict[str, str]] = {}
         self.client = ("hub", "a secret")
         self.url = ""
+        self.answering = threading.Event()
+        self.answering.set()
 
     def sign(self, *, key: Key | None = None, headers: dict[str, object] | None = None, **claims):
         """Return an identity token; a claim that is None is left out."""
@@ -63,6 +65,7 @@ class Issuer:
     def answer(self, method: str, target: str, body: bytes, headers) -> tuple[int, bytes, str]:
         path, _, query = target.partition("?")
         self.asked.append(f"{method} {path}")
+        self.answering.wait(30)
         if path in self.replies:
             return (*self.replies[path], "")
         if path == "/.well-known/openid-configuration":

@@ -1,5 +1,7 @@
 """The application: every route, over one hub."""
 
+import asyncio
+
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
@@ -83,5 +85,6 @@ def create_app(hub: Hub) -> ASGIApp:
     )
     app.state.limits = Limits(hub.settings)
     app.state.trusted = Trusted(hub.settings)
+    app.state.at_issuers = asyncio.Semaphore(oauth.AT_ISSUERS)
     app.state.uploads = UploadSlots(hub.settings.max_uploads)
     return Boundary(app, settings=hub.settings)

@@ -1,8 +1,11 @@
 """Tokens for programs: by a code that somebody approves, by renewal, in exchange for another's."""
 
+import asyncio
 import json
 import logging
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
@@ -35,6 +38,9 @@ _logger = logging.getLogger("fin_qlora_hub")
 _NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _asking = Attempts(30, seconds=300)
 _pace = Pace()
+_Answer = TypeVar("_Answer")
+# Threads that may wait for issuers: one that hangs keeps none of those who ask for something else.
+AT_ISSUERS = 4
 
 
 @router.post("/oauth/device")
@@ -147,7 +153,7 @@ async def _by_exchange(request: Request, hub: Hub, fields: dict[str, str]) -> JS
     if fields.get("subject_token_type") != _ID_TOKEN:
         raise OAuthError("invalid_request", f"subject_token_type must be {_ID_TOKEN}.")
     try:
-        jobs, claims = await run_in_threadpool(trusted_of(request).verify_job, subject)
+        jobs, claims = await ask_issuer(request, partial(trusted_of(request).verify_job, subject))
     except InvalidTokenError as error:
         raise OAuthError("invalid_grant", str(error)) from error
     except (OutgoingError, ForbiddenAddressError) as error:
@@ -171,6 +177,14 @@ async def _by_exchange(request: Request, hub: Hub, fields: dict[str, str]) -> JS
         },
         headers=_NOT_KEPT,
     )
+
+
+async def ask_issuer(request: Request, work: Callable[[], _Answer]) -> _Answer:
+    """Do some work for which an issuer may have to be asked, in one of few threads."""
+    free = request.app.state.at_issuers
+    assert isinstance(free, asyncio.Semaphore)
+    async with free:
+        return await run_in_threadpool(work)
 
 
 def trusted_of(request: Request) -> Trusted:

@@ -3,11 +3,11 @@
 import hmac
 import logging
 import secrets
+from functools import partial
 from html import escape
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -17,7 +17,7 @@ from fin_qlora_hub.outgoing import ForbiddenAddressError, OutgoingError
 from fin_qlora_hub.routes.approval import signed_in
 from fin_qlora_hub.routes.dependencies import COUNTED, CurrentHub, PublicUrl, in_writer
 from fin_qlora_hub.routes.documents import document
-from fin_qlora_hub.routes.oauth import trusted_of
+from fin_qlora_hub.routes.oauth import ask_issuer, trusted_of
 from fin_qlora_hub.routes.visiting import BROWSER, SIGN_ON, browser_of, forget, keep, kept
 from fin_qlora_hub.signing_in.provider import Provider
 from fin_qlora_hub.signing_in.signing_on import admit
@@ -42,7 +42,7 @@ async def send_away(
     provider = _provider(request)
     browser = browser_of(request, public_url) or secrets.token_urlsafe(16)
     try:
-        begun = await run_in_threadpool(provider.begin, redirect_uri=_back(public_url))
+        begun = await ask_issuer(request, partial(provider.begin, redirect_uri=_back(public_url)))
     except (OutgoingError, ForbiddenAddressError) as error:
         return _unreachable(error)
     told = {
@@ -80,7 +80,7 @@ async def take_back(
     if not code or iss not in (None, provider.sign_on.issuer):
         return _failed("Your institution did not sign you on.")
     try:
-        visit = await _visit(hub, provider, code, told, back=_back(public_url))
+        visit = await _visit(request, hub, code, told, back=_back(public_url))
     except (OutgoingError, ForbiddenAddressError) as error:
         return _unreachable(error)
     except InvalidTokenError as error:
@@ -94,10 +94,12 @@ async def take_back(
 
 
 async def _visit(
-    hub: Hub, provider: Provider, code: str, told: dict[str, str], *, back: str
+    request: Request, hub: Hub, code: str, told: dict[str, str], *, back: str
 ) -> Visit:
-    claims = await run_in_threadpool(
-        provider.finish, code, redirect_uri=back, verifier=told["verifier"], nonce=told["nonce"]
+    provider = _provider(request)
+    finish = partial(provider.finish, code, redirect_uri=back)
+    claims = await ask_issuer(
+        request, partial(finish, verifier=told["verifier"], nonce=told["nonce"])
     )
 
     def let_in() -> int:

@@ -152,10 +152,12 @@ def verify(token: str, keys: Keys, *, audience: str) -> Mapping[str, Any]:
         )
     except HubError:
         raise
-    except (PyJWTError, ValueError, TypeError, RecursionError) as error:
+    except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidTokenError(f"The identity token does not count: {error}.") from error
     if claims["aud"] not in (audience, [audience]):
         raise InvalidTokenError("The identity token is meant for others too.")
+    if not all(isinstance(claims[name], int | float) for name in ("exp", "iat")):
+        raise InvalidTokenError("The identity token's times are no numbers.")
     if claims["exp"] - claims["iat"] > MAX_LIFE_SECONDS:
         raise InvalidTokenError("The identity token is good for more than a day.")
     return claims
