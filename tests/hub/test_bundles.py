@@ -10,6 +10,7 @@ import pytest
 from contents import contents_of, flip
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fin_qlora_hub.access.protection import protect
 from fin_qlora_hub.care.bundles import BundleWriter, Manifest, Part
 from fin_qlora_hub.care.checking import check, scrub
 from fin_qlora_hub.care.exporting import export
@@ -17,11 +18,12 @@ from fin_qlora_hub.care.importing import take_in
 from fin_qlora_hub.errors import (
     AlreadyExistsError,
     BadBundleError,
+    ForbiddenError,
     HubError,
     NotFoundError,
     ParentConflictError,
 )
-from fin_qlora_hub.repositories.repository import Kind, RepositoryName
+from fin_qlora_hub.repositories.repository import Kind, RepositoryName, find_repository
 
 KEY = Ed25519PrivateKey.generate()
 WEIGHTS = random.Random(31).randbytes(1_200_000)
@@ -158,6 +160,20 @@ def test_what_happened_here_is_not_overwritten(home, away, bundle, tmp_path) -> 
     assert away.api("bob").repo_exists("bob/a")
     with pytest.raises(NotFoundError, match="--into"):
         receive(away, bundle, into="nobody")
+
+
+def test_a_bundle_hides_nothing_that_is_protected(home, away, bundle, tmp_path) -> None:
+    """A tag of the name of a protected branch would be read in its place."""
+    receive(away, bundle)
+    before = away.api().model_info("desk/a", revision="main").sha
+    with away.hub.database.writing() as session:
+        protect(session, find_repository(session, MODEL), "main", by="alice")
+    home.api().create_tag("desk/a", tag="main", revision="side")
+    export(home.hub, [MODEL], tmp_path / "second", key=KEY)
+    with pytest.raises(ForbiddenError, match="which is protected"):
+        receive(away, (tmp_path / "second").read_bytes())
+    assert away.api().model_info("desk/a", revision="main").sha == before
+    assert [tag.name for tag in away.api().list_repo_refs("desk/a").tags] == ["v1"]
 
 
 def test_only_what_somebody_trusted_signed_comes_in(away, bundle) -> None:

@@ -20,7 +20,13 @@ from fin_qlora_hub.care.bundles import Opened, open_bundle
 from fin_qlora_hub.care.described import DescribedEntry, DescribedRepository
 from fin_qlora_hub.errors import BadBundleError, NotFoundError, ParentConflictError
 from fin_qlora_hub.git.history import history
-from fin_qlora_hub.git.references import BRANCHES, DEFAULT_BRANCH, TAGS, commit_of
+from fin_qlora_hub.git.references import (
+    BRANCHES,
+    DEFAULT_BRANCH,
+    TAGS,
+    commit_of,
+    require_no_twin,
+)
 from fin_qlora_hub.git.trees import Entry, FileEntry, FolderEntry, Tree, all_files, store_tree
 from fin_qlora_hub.hub import Hub
 from fin_qlora_hub.metadata.locking import collection_lock
@@ -131,6 +137,7 @@ def _take_in(
     for reference in one.references:
         known = session.get(Reference, (repository.id, reference.name))
         if known is None:
+            require_no_twin(session, repository, reference.name)
             session.add(
                 Reference(
                     repository_id=repository.id,

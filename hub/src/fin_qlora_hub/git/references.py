@@ -166,12 +166,7 @@ def _create(
 ) -> None:
     if session.get(Reference, (repository.id, name)) is not None:
         raise AlreadyExistsError(f"Reference {name} already exists")
-    twin = twin_of(name)
-    if is_protected(session, repository, twin):
-        raise ForbiddenError(
-            f"{name} cannot stand beside {twin}, which is protected: clients would get the one for "
-            "the other. Choose another name."
-        )
+    require_no_twin(session, repository, name)
     alike = _look_alike(session, repository, name)
     if alike is not None:
         raise BadRequestError(
@@ -195,6 +190,19 @@ def _create(
     )
     act = Act.TAG_CREATED if name.startswith(TAGS) else Act.BRANCH_CREATED
     record(session, act, repository, ref=name, commit=commit.oid)
+
+
+def require_no_twin(session: Session, repository: Repository, name: str) -> None:
+    """Raise ForbiddenError where a new branch has the name of a protected tag, or a tag a branch's.
+
+    Clients that ask for that name would get the one for the other.
+    """
+    twin = twin_of(name)
+    if is_protected(session, repository, twin):
+        raise ForbiddenError(
+            f"{name} cannot stand beside {twin}, which is protected: clients would get the one for "
+            "the other. Choose another name."
+        )
 
 
 def _look_alike(session: Session, repository: Repository, name: str) -> str | None:

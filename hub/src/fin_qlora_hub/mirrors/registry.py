@@ -14,20 +14,14 @@ from sqlalchemy.orm import Session
 
 from fin_qlora_hub.access.identity import MIRROR, Caller, find_namespace, role_in
 from fin_qlora_hub.access.names import check_namespace, check_repository_name
-from fin_qlora_hub.access.protection import (
-    is_held,
-    is_protected,
-    require_loose,
-    require_movable,
-    twin_of,
-)
+from fin_qlora_hub.access.protection import is_held, require_loose, require_movable
 from fin_qlora_hub.access.visibility import Kind, RepositoryName
 from fin_qlora_hub.audit.acts import Act
 from fin_qlora_hub.audit.record import record
 from fin_qlora_hub.contents.awaited import Awaited, arrived, note_to_come
 from fin_qlora_hub.contents.largefiles import held_sizes
-from fin_qlora_hub.errors import AlreadyExistsError, ForbiddenError, NotFoundError
-from fin_qlora_hub.git.references import BRANCHES, DEFAULT_BRANCH
+from fin_qlora_hub.errors import AlreadyExistsError, NotFoundError
+from fin_qlora_hub.git.references import BRANCHES, DEFAULT_BRANCH, require_no_twin
 from fin_qlora_hub.git.trees import Tree, store_tree
 from fin_qlora_hub.metadata.tables import (
     Commit,
@@ -244,9 +238,7 @@ def _point(session: Session, repository: Repository, name: str, oid: str) -> Non
     if known is not None:
         known.commit_oid = oid
         return
-    twin = twin_of(name)
-    if is_protected(session, repository, twin):
-        raise ForbiddenError(f"{name} is not taken in beside {twin}, which is protected.")
+    require_no_twin(session, repository, name)
     session.add(
         Reference(
             repository_id=repository.id,
