@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,9 +15,10 @@ import pytest
 from throwaway_s3 import Swift
 
 from fin_qlora_hub.access.identity import revoke
+from fin_qlora_hub.care import collecting
 from fin_qlora_hub.care.checking import check, scrub
 from fin_qlora_hub.care.collecting import collect
-from fin_qlora_hub.stores import parts
+from fin_qlora_hub.stores import disk, parts
 from fin_qlora_hub.stores.bucket import Bucket
 from fin_qlora_hub.stores.presigning import Presigner
 
@@ -217,6 +218,30 @@ def test_only_what_is_right_becomes_a_content(hub, name) -> None:
     assert verify(hub, name, data).status_code == 200
     assert verify(hub, name, data).status_code == 200
     assert plan(hub, name, data) == [{"oid": digest(data), "size": len(data)}]
+
+
+def test_a_copy_that_somebody_may_be_fetching_is_not_collected(
+    hub, name, xet, maker, monkeypatch
+) -> None:
+    data = random.Random(13).randbytes(50_000)
+    xorb, body = maker.xorb(data)
+    with xet(name, hub=hub) as http:
+        http.post(f"v1/xorbs/default/{xorb}", content=body).raise_for_status()
+        http.post("v1/shards", content=maker.shard(maker.file(data))).raise_for_status()
+        located = f"v2/reconstructions/{maker.file_hash(data)}"
+        part = http.get(located).json()["xorbs"][xorb][0]
+        http.post(f"v1/xorbs/default/{xorb}", content=body).raise_for_status()  # once more
+        now = http.get(located).json()["xorbs"][xorb][0]["url"]
+    assert urlsplit(now).path != urlsplit(part["url"]).path  # the copy that was sent last counts
+    span = part["ranges"][0]["bytes"]
+    asked = {"Range": f"bytes={span['start']}-{span['end']}"}
+    monkeypatch.setattr(disk, "PATIENCE_SECONDS", -3600)  # as if all had been sent long ago
+    collect(hub.hub)
+    assert httpx.get(part["url"], headers=asked).status_code == 206
+    monkeypatch.setattr(collecting, "_STILL_READ", timedelta(seconds=-60))
+    collect(hub.hub)
+    assert httpx.get(part["url"], headers=asked).status_code == 404
+    assert httpx.get(now, headers=asked).status_code == 206
 
 
 def test_what_is_swapped_while_it_is_verified_is_not_kept(hub, name, monkeypatch) -> None:

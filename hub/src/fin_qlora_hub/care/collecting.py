@@ -31,9 +31,12 @@ from fin_qlora_hub.metadata.tables import (
 )
 from fin_qlora_hub.stores.publishing import removing
 from fin_qlora_hub.xet.ownership import stored_xorbs
+from fin_qlora_hub.xet.store import KeptXorb, StoredXorb
 
 # Three weeks, and a day for clocks that differ.
 GRACE = timedelta(days=22)
+# Whoever downloads may have been told where a copy lies that counted until a moment ago.
+_STILL_READ = timedelta(hours=1)
 _AT_ONCE = 100
 _Thing = TypeVar("_Thing")
 
@@ -171,9 +174,15 @@ def _remove_strangers(hub: Hub, before: datetime, *, dry_run: bool) -> Collected
         with hub.database.writing() as session:
             known = stored_xorbs(session, {xorb.hash for xorb in kept})
             for xorb in kept:
-                if xorb.hash not in known or xorb.made not in (None, known[xorb.hash].made):
+                if xorb.hash not in known or _is_superseded(xorb, known[xorb.hash]):
                     hub.xorbs.files.remove(xorb)
     return Collected()
+
+
+def _is_superseded(kept: KeptXorb, known: StoredXorb) -> bool:
+    """Say whether another copy counts, and did before anybody was told where this one lies."""
+    newest = (datetime.now(UTC) - _STILL_READ).timestamp() * 1_000_000
+    return kept.made not in (None, known.made) and known.made < newest
 
 
 def _remove_contents(hub: Hub, before: datetime, *, dry_run: bool) -> Collected:
