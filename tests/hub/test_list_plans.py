@@ -44,7 +44,7 @@ def test_an_ordered_list_is_read_in_order(running, shape) -> None:
 @pytest.mark.parametrize("tags", [0, 1])
 @pytest.mark.parametrize("namespace", [False, True])
 def test_a_rare_text_is_looked_up(running, namespace, tags) -> None:
-    shape = Shape(sort=SortKey.UPDATED, namespace=namespace, tags=tags, text=True, rare=True)
+    shape = Shape(sort=SortKey.UPDATED, namespace=namespace, tags=tags, texts=1, rare=True)
     steps = plan(running, statement(shape))
     assert "ending>? AND ending<?" in " ".join(steps)
     assert steps[0].startswith("SEARCH repositories USING INTEGER PRIMARY KEY")
@@ -92,6 +92,13 @@ def test_signs_of_the_pattern_language_are_letters(running, api, new_name) -> No
     api.create_repo(name)
     with running.http() as http:
         assert [m["id"] for m in http.get("/api/models", params={"search": "_X"}).json()] == [name]
+        space, _, end = name.partition("/")
+        for texts in ([space.upper(), end], [end, "", space], [name] * 9):
+            answer = http.get("/api/models", params={"search": texts})
+            assert [m["id"] for m in answer.json()] == [name]
+        assert http.get("/api/models", params={"search": [end, "nowhere"]}).json() == []
+        many = http.get("/api/models", params={"search": [str(n) for n in range(9)]})
+        assert (many.status_code, "8 at most" in many.json()["error"]) == (400, True)
         for text in ("%", "!", "_%"):
             assert http.get("/api/models", params={"search": text}).json() == []
 

@@ -31,6 +31,7 @@ _ROWS_AT_ONCE = 50
 # No matter which of two tags is the rarer one where both have more repositories than this.
 _MANY = 2000
 _MAX_CURSOR_LENGTH = 200
+_MAX_TEXTS = 8
 _MAX_INTEGER = 2**63
 _LIKE_SIGNS = re.compile(r"[%_!]")
 
@@ -49,7 +50,7 @@ class Search:
 
     kind: Kind
     author: str | None = None
-    text: str | None = None
+    texts: Sequence[str] = ()
     tags: Sequence[str] = ()
     sort: SortKey = SortKey.UPDATED
     gated: bool | None = None
@@ -61,14 +62,14 @@ class Shape:
 
     `namespace` asks for one namespace, `private` for those that are or are not. The list is gone
     through in order, that of the first tag where there is one, until enough fulfil everything;
-    `rare` begins with all that may have the text in their name, `few` with all that are gated.
+    `rare` begins with all that may have one text in their name, `few` with all that are gated.
     """
 
     sort: SortKey
     namespace: bool
     tags: int = 0
     rare: bool = False
-    text: bool = False
+    texts: int = 0
     gated: bool | None = None
     few: bool = False
     after: bool = False
@@ -108,13 +109,15 @@ def search(
     tags = _rarest_first(session, wanted.tags)
     values |= {f"tag{number}": tag for number, tag in enumerate(tags)}
     rare = False
-    if wanted.text:
-        text = wanted.text.lower()
+    texts = sorted({text.lower() for text in wanted.texts if text}, key=len)
+    if len(texts) > _MAX_TEXTS:
+        raise BadRequestError(f"search is given {len(texts)} times: give it {_MAX_TEXTS} at most.")
+    if texts:
         most = _worth_looking_up(session, limit)
-        rare = finding.count(session, text, most=most + 1) <= most
-        values |= finding.bounds(text) if rare else {}
-        escaped = _LIKE_SIGNS.sub(r"!\g<0>", text)
-        values["text"] = f"%{escaped}%"
+        rare = finding.count(session, texts[-1], most=most + 1) <= most
+        values |= finding.bounds(texts[-1]) if rare else {}
+        escaped = (_LIKE_SIGNS.sub(r"!\g<0>", text) for text in texts)
+        values |= {f"text{number}": f"%{text}%" for number, text in enumerate(escaped)}
     few = False
     if wanted.gated and not rare:
         most = _worth_looking_up(session, limit)
@@ -128,7 +131,7 @@ def search(
             namespace="namespace" in part,
             tags=len(tags),
             rare=rare,
-            text=bool(wanted.text),
+            texts=len(texts),
             gated=wanted.gated,
             few=few,
             after=bool(cursor),
@@ -165,7 +168,7 @@ def statement(shape: Shape) -> Select[Any]:
         query = query.where(namespace == bindparam("namespace"))
     if place is _tags:
         query = query.where(_tags.tag == bindparam("tag0"))
-    if place is _tags and (shape.text or shape.gated is not None):
+    if place is _tags and (shape.texts or shape.gated is not None):
         query = query.where(_repositories.id == number)
     if shape.gated is not None:
         # No kind of gate comes before this: written so, the index of all that have one serves.
@@ -173,12 +176,11 @@ def statement(shape: Shape) -> Select[Any]:
         query = query.where(gated > literal("") if shape.gated else gated.is_(None))
     if shape.rare:
         query = query.where(number.in_(finding.HOLDING))
-    if shape.text:
+    if shape.texts:
+        name = _namespaces.name_key + "/" + _repositories.name_key
         query = query.where(
             _namespaces.id == _repositories.namespace_id,
-            (_namespaces.name_key + "/" + _repositories.name_key).like(
-                bindparam("text"), escape="!"
-            ),
+            *(name.like(bindparam(f"text{n}"), escape="!") for n in range(shape.texts)),
         )
     for other in range(int(place is _tags), shape.tags):
         tagged = RepositoryTag.__table__.alias(f"other{other}")

@@ -91,7 +91,7 @@ def list_repositories(
     filters: Annotated[list[str], Query(alias="filter")] = _NOTHING,
     expand: Fields = _NOTHING,
     author: str | None = None,
-    text: Annotated[str | None, Query(alias="search")] = None,
+    texts: Annotated[list[str], Query(alias="search")] = _NOTHING,
     pipeline_tag: str | None = None,
     apps: Fields = _NOTHING,
     gated: bool | None = None,
@@ -122,7 +122,7 @@ def list_repositories(
     wanted = Search(
         kind=kind,
         author=author,
-        text=text,
+        texts=texts,
         tags=[*tags, *([pipeline_tag] if pipeline_tag else [])],
         sort=_SORTS[sort],
         gated=gated,
