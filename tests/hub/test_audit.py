@@ -9,8 +9,11 @@ import pytest
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 from sqlalchemy import text
+from starlette.testclient import TestClient
 from waiting import wait_until
 
+from fin_qlora_hub.access.identity import Role, create_token
+from fin_qlora_hub.app import create_app
 from fin_qlora_hub.audit import record as audit
 from fin_qlora_hub.audit import recording
 from fin_qlora_hub.audit.acting import Actor, Means, act_as
@@ -482,6 +485,19 @@ def test_a_database_that_is_away_costs_no_read(own, monkeypatch) -> None:
     assert [one["details"]["lost"] for one in found if "lost" in one["details"]] == [50]
     assert all(len(one["details"].get("files", [])) <= recording.MAX_FILES for one in found)
     assert findings(own) == []
+
+
+def test_a_client_that_says_a_long_address_is_on_record(own) -> None:
+    """Where all proxies are trusted it says what it likes; PostgreSQL takes 64 characters."""
+    start = end(own).sequence
+    app = create_app(own)
+    with TestClient(app, client=("x" * 500, 1)) as http:
+        with own.database.writing() as session:
+            secret = create_token(session, "alice", name="long", role=Role.WRITE)
+        http.headers["Authorization"] = f"Bearer {secret}"
+        assert http.post("/api/repos/create", json={"name": "long"}).status_code == 200
+    (found,) = records(own, after=start, act="repository.created")
+    assert found["address"] == "x" * 64
 
 
 def test_one_thing_that_cannot_be_noted_hides_no_other(own, monkeypatch) -> None:

@@ -354,6 +354,27 @@ def test_one_that_fails_keeps_no_other_waiting(hub, receiver, courier) -> None:
         assert len(receiver.payloads(3)) == 3
 
 
+def test_the_log_shows_nothing_that_its_owner_may_no_longer_read(hub, receiver) -> None:
+    watched = [{"type": "org", "name": "desk"}]
+    made = hub.api("bob").create_webhook(url=receiver.url, watched=watched)
+    hub.api().create_repo("desk/secret", private=True)
+    with hub.http("bob") as http:
+
+        def log() -> list[tuple[str, object]]:
+            found = http.get(f"/api/settings/webhooks/{made.id}/deliveries").json()
+            return [(one["status"], one["payload"]) for one in found]
+
+        with hub.hub.database.writing() as session:
+            spread(session, url=hub.url)
+            revoke(session, "desk", "bob")
+        assert log() == [("pending", None)]
+        with hub.hub.database.writing() as session:
+            assert lease(session, limit=1) == []
+        assert log() == [("dropped", None)]
+    with hub.hub.database.reading() as session:
+        assert session.scalars(select(WebhookDelivery.payload)).all() == [{}]
+
+
 def test_places_that_fail_come_after_all_others(hub, receiver) -> None:
     watched = [{"type": "user", "name": "alice"}]
     for _ in range(3):

@@ -18,6 +18,7 @@ from fin_qlora_hub.xet.xorbs import MAX_BODY_BYTES
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _MAX_LENGTH_DIGITS = 18
+_MAX_ADDRESS = 64
 _COMMIT_PATH = re.compile(r"/api/[^/]+/[^/]+/[^/]+/commit/")
 _XORB_PATH = re.compile(r"/xet/[^/]+/(?:(?:v1/)?xorbs|xorb-data)/")
 _SHARD_PATH = re.compile(r"/xet/[^/]+/(?:v[12]/)?shards$")
@@ -71,7 +72,8 @@ class Boundary:
             await response(scope, receive, send)
             return
         client = scope.get("client")
-        address = client[0] if client else None
+        # Where all proxies are trusted, it is whatever the client says.
+        address = client[0][:_MAX_ADDRESS] if client else None
         act_as(Actor(Means.REQUEST, address=address, request=request_id))
         announced = headers.get("content-length", "0")
         too_long = len(announced) > _MAX_LENGTH_DIGITS

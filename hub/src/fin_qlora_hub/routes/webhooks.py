@@ -161,5 +161,5 @@ def _delivery(one: WebhookDelivery) -> dict[str, Any]:
         "nextAttemptAt": moment(one.due_at) if one.status == "pending" else None,
         "answer": one.answer,
         "error": one.error,
-        "payload": one.payload,
+        "payload": one.payload if one.attempts else None,  # what was not sent may be for others
     }

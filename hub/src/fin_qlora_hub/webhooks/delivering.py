@@ -250,6 +250,7 @@ def lease(session: Session, *, limit: int) -> list[Job]:
         webhook = session.get_one(Webhook, found.webhook_id)
         if not _may_still_read(session, webhook, found):
             found.status, found.error = DROPPED, "You may no longer read the repository."
+            found.payload = {}
             continue
         found.leased_until = now + LEASE
         body = json.dumps(found.payload).encode()
