@@ -107,6 +107,17 @@ def test_lists_are_not_believed(there, here, item, match) -> None:
     refused(here, match)
 
 
+@pytest.mark.parametrize("name", ["f" * 40, "refs/pr/1", "b" * 400, "a..b"])
+def test_names_of_branches_are_not_believed(there, here, name) -> None:
+    """Such a name would be read as a commit or a pull request here, or fits nowhere."""
+    listed = {"branches": [{"name": name, "targetCommit": OID}]}
+    there.instead["/api/models/lab/base/refs"] = lambda request: send_json(request, listed)
+    mirroring = Mirroring(here.hub.settings, here.hub.database, here.hub.storage)
+    with pytest.raises(UpstreamError, match="lab/base: "):
+        mirroring.take(BASE, name, whole=True)
+    assert not here.api().repo_exists("lab/base")
+
+
 def test_one_content_has_one_size(there, here) -> None:
     """What is known here by its hash is not shown with another length."""
     liar = {**there.item("config.json"), "path": "again.json", "size": 24}

@@ -23,8 +23,9 @@ from pydantic import (
 )
 
 from fin_qlora_hub import __version__
+from fin_qlora_hub.access.names import check_reference_name
 from fin_qlora_hub.access.visibility import RepositoryName
-from fin_qlora_hub.errors import UpstreamError
+from fin_qlora_hub.errors import BadRequestError, UpstreamError
 from fin_qlora_hub.outgoing import ForbiddenAddressError, Outgoing, OutgoingError, Streamed
 from fin_qlora_hub.settings import MIB, Settings
 from fin_qlora_hub.text import Text, quoted, shortened
@@ -172,6 +173,10 @@ class Upstream:
         for prefix, names in zip(_REFERENCES, (known.branches, known.tags), strict=True):
             name = prefix + revision
             if full in (None, name) and any(one.name == revision for one in names):
+                try:
+                    check_reference_name(revision, what="Branch")
+                except BadRequestError as error:
+                    raise UpstreamError(f"{wanted}: {error}", lasting=True) from error
                 return name
         raise UpstreamError(
             f"{quoted(revision)} is no branch, tag or commit of {wanted} there.",
