@@ -6,6 +6,9 @@ import struct
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
+from fin_qlora_hub.cards import descriptions
+from fin_qlora_hub.contents.tensors import count_parameters
+
 
 def weights(**tensors: int) -> bytes:
     position, header = 0, {}
@@ -19,6 +22,50 @@ def weights(**tensors: int) -> bytes:
 
 def upload(api, name: str, path: str, data: bytes) -> None:
     api.upload_file(path_or_fileobj=data, path_in_repo=path, repo_id=name)
+
+
+@pytest.mark.parametrize("path", ["model.safetensors", "adapter_model.safetensors"])
+def test_information_counts_the_parameters(api, repository, monkeypatch, path) -> None:
+    def counted() -> dict[str, int] | None:
+        (listed,) = api.list_models(search=repository, expand=["safetensors"])
+        told = api.model_info(repository).safetensors
+        assert told == api.model_info(repository, expand=["safetensors"]).safetensors
+        assert told == listed.safetensors
+        assert told is None or told.total == sum(told.parameters.values())
+        return told and told.parameters
+
+    assert counted() is None
+    upload(api, repository, path, weights(a=3, b=400_000))
+    assert counted() == {"F32": 400_003}
+    with monkeypatch.context() as patched:
+        patched.setattr(descriptions, "read_header", None)  # the same weights are read once
+        upload(api, repository, "README.md", b"---\nlicense: mit\n---\n")
+    assert counted() == {"F32": 400_003}
+    for damaged in (b"", b"no header", struct.pack("<Q", 2**60) + b"{}"):
+        upload(api, repository, path, damaged)
+        assert counted() is None
+    upload(api, repository, path, weights(a=5))
+    assert counted() == {"F32": 5}
+    api.delete_file(path, repository)
+    assert counted() is None
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        ({"dtype": "F16", "shape": [2, 3]}, {"F16": 6}),
+        ({"dtype": "F16", "shape": []}, {"F16": 1}),
+        ({"dtype": "F16", "shape": [2, -3]}, {}),
+        ({"dtype": "F16", "shape": [True]}, {}),
+        ({"dtype": "F16", "shape": [2**52, 2**52]}, {}),
+        ({"dtype": "F16", "shape": "2"}, {}),
+        ({"dtype": "\ud800", "shape": [2]}, {}),
+        ({"dtype": ["F16"], "shape": [2]}, {}),
+        ([], {}),
+    ],
+)
+def test_headers_that_cannot_be_right_count_nothing(tensor, expected) -> None:
+    assert count_parameters({"__metadata__": {}, "w": tensor}) == expected
 
 
 def test_files_and_indexes(api, repository, running) -> None:

@@ -45,6 +45,8 @@ class Card:
     library_name: str | None = None
     base_models: tuple[str, ...] = ()
     results: tuple[FileResults, ...] = ()
+    # The SHA-256 of the weights and how many numbers of each type they hold.
+    weights: tuple[str, Mapping[str, int]] | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return what lists show, in the form in which the database keeps it."""
@@ -58,7 +60,11 @@ class Card:
     def details(self) -> dict[str, Any]:
         """Return the rest, which may be long, in the form in which the database keeps it."""
         results = [shown for file in self.results for shown in file.shown()]
-        return {"data": self.data, "config": self.config, "results": results}
+        details = {"data": self.data, "config": self.config, "results": results}
+        if self.weights is not None:
+            sha256, parameters = self.weights
+            details["weights"] = {"sha256": sha256, "parameters": parameters}
+        return details
 
 
 def parse_metadata(readme: str) -> dict[str, Any]:

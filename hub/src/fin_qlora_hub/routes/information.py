@@ -64,7 +64,9 @@ _EXPANDABLE = {
     "downloadsAllTime gated lastModified likes mainSize paperswithcode_id private resourceGroup "
     "sha siblings tags trendingScore usedStorage xetEnabled".split(),
 }
-_DETAILS = frozenset(["cardData", "config", "evalResults", "model-index", "widgetData"])
+_DETAILS = frozenset(
+    ["cardData", "config", "evalResults", "model-index", "safetensors", "widgetData"]
+)
 _LISTED = (
     *("modelId", "private", "gated", "likes", "downloads", "createdAt", "lastModified"),
     *("tags", "pipeline_tag", "library_name", "trendingScore"),

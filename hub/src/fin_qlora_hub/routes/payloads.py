@@ -46,6 +46,10 @@ def repository(found: Seen, *, details: Mapping[str, Any] | None = None) -> dict
             "widgetData": details["data"].get("widget"),
             "evalResults": details.get("results", []),
         }
+        parameters = details.get("weights", {}).get("parameters")
+        if parameters:
+            total = sum(parameters.values())
+            shown["safetensors"] = {"parameters": parameters, "total": total}
     return shown
 
 
