@@ -83,13 +83,16 @@ def check_sizes(sizes: Mapping[str, int | None], *, most: int) -> None:
 
 
 def check_places(folder: Path) -> None:
-    """Refuse files of a fetched folder that lie elsewhere than in the cache of its repository.
+    """Refuse files of a fetched folder that lie elsewhere than where the hub's client puts them.
+
+    That is the cache of their repository, or the blobs that all repositories of a cache share.
 
     Raises DataError.
     """
-    cache = folder.parent.parent.resolve()
+    repository = folder.parent.parent.resolve()
+    kept = (repository, repository.parent / "blobs")
     for path in folder.rglob("*"):
-        if not path.resolve().is_relative_to(cache):
+        if not any(path.resolve().is_relative_to(place) for place in kept):
             raise DataError(
                 f"'{path.name}' is a link out of the cache.", fix="Remove it and ask again."
             )

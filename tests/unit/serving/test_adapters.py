@@ -269,6 +269,18 @@ def test_a_file_that_lies_outside_of_the_cache_is_refused(find, pushed, tmp_path
         find(name)
 
 
+def test_a_file_of_another_repository_is_refused(find, pushed):
+    name, _ = pushed()
+    weights = find(name).folder / "adapter_model.safetensors"
+    another = weights.parents[3] / "models--demo--another" / "weights"
+    another.parent.mkdir()
+    another.write_bytes(weights.read_bytes())
+    weights.unlink()
+    weights.symlink_to(another)
+    with pytest.raises(DataError, match="is a link out of the cache"):
+        find(name)
+
+
 def test_files_that_are_not_those_of_training_are_refused(find, pushed):
     name, _ = pushed()
     HfApi().upload_file(repo_id=name, path_or_fileobj=b"{}", path_in_repo="tokenizer.json")
