@@ -270,6 +270,25 @@ def test_what_was_removed_may_come_back(there, here) -> None:
     assert sound(here)
 
 
+def test_a_mirror_that_is_removed_while_it_comes_is_told(there, here, monkeypatch) -> None:
+    fetch_one = Mirroring._fetch_one
+
+    def removed_meanwhile(self, number, found, file):
+        done = fetch_one(self, number, found, file)
+        if file.path == "model.safetensors":
+            with here.hub.database.writing() as session:
+                remove_mirror(session, here.hub.settings, BASE)
+        return done
+
+    with monkeypatch.context() as removing:
+        removing.setattr(Mirroring, "_fetch_one", removed_meanwhile)
+        with pytest.raises(NotFoundError, match="removed while its files were on their way"):
+            take(here)
+    assert not here.api().repo_exists("lab/Base")
+    assert take(here).commit == there.api().model_info("lab/Base").sha
+    assert sound(here)
+
+
 def test_a_mirrored_repository_goes_on_to_a_site_without_a_network(
     here, start_hub, tmp_path
 ) -> None:

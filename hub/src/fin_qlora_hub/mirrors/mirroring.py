@@ -21,7 +21,7 @@ from fin_qlora_hub.contents.awaited import (
     to_come,
 )
 from fin_qlora_hub.contents.storage import Storage
-from fin_qlora_hub.errors import ForbiddenError, IllegalPathError, UpstreamError
+from fin_qlora_hub.errors import ForbiddenError, IllegalPathError, NotFoundError, UpstreamError
 from fin_qlora_hub.git.references import DEFAULT_BRANCH, resolve
 from fin_qlora_hub.git.trees import FileEntry, all_files, build_tree
 from fin_qlora_hub.gitobjects import lfs_pointer, object_id
@@ -151,7 +151,7 @@ class Mirroring:
             self._check(found.name, file)
             _require_size(found.name, file, sizes.setdefault(_id(file), file.size))
         with self._database.reading() as session:
-            known = _by_id(known_contents(session, session.get_one(Mirror, number)))
+            known = _by_id(known_contents(session, _mirror(session, number)))
             known = {i: c for i, c in known.items() if self._storage.blobs.holds(c.sha256)}
             for file in files:
                 if (content := known.get(_id(file))) is not None:
@@ -185,7 +185,7 @@ class Mirroring:
             to_come=[one for sha256, one in missing.items() if sha256 not in held],
         )
         with self._database.writing() as session:
-            mirror = session.get_one(Mirror, number)
+            mirror = _mirror(session, number)
             self._keep_card(session, keep(session, self._settings, mirror, taken))
 
     def _keep_card(self, session: Session, repository: Repository) -> None:
@@ -209,7 +209,7 @@ class Mirroring:
             )
 
     def _require_room(self, session: Session, number: int, name: RepositoryName, more: int) -> None:
-        mirror = session.get_one(Mirror, number)
+        mirror = _mirror(session, number)
         require_room(session, mirror.namespace_id, more)
         limits = (
             (stored_bytes(session, mirror), self._settings.mirror_repository_bytes, "REPOSITORY"),
@@ -233,6 +233,7 @@ class Mirroring:
                 for _, published in unnoted:
                     if published is not None:
                         published.confirm(session)
+                _mirror(session, number)
                 note_fetched(session, number, [one for one, _ in unnoted])
             for one, published in unnoted:
                 self.fetcher.forget(found.name, one.content.sha256)
@@ -274,7 +275,7 @@ class Mirroring:
             while (staged := self._staged(found, file)) is None:
                 self.fetcher.pause(_WAIT_SECONDS)  # another process fetches it
                 with self._database.reading() as session:
-                    known = known_contents(session, session.get_one(Mirror, number))
+                    known = known_contents(session, _mirror(session, number))
                     if (content := _by_id(known).get(_id(file))) is not None:
                         return content, None
             return staged.content, publish(self._database, self._storage.blobs, [staged])
@@ -296,6 +297,13 @@ class Mirroring:
         with self._workers() as pool:
             for future in [pool.submit(fetch, one) for one in missing]:
                 future.result()
+
+
+def _mirror(session: Session, number: int) -> Mirror:
+    mirror = session.get(Mirror, number)
+    if mirror is None:
+        raise NotFoundError("This mirror was removed while its files were on their way.")
+    return mirror
 
 
 def _require_size(name: RepositoryName, file: UpstreamFile, size: int) -> None:
