@@ -15,6 +15,7 @@ from fin_qlora_hub.cards.card import describe
 from fin_qlora_hub.care.checking import check
 from fin_qlora_hub.hub import open_hub
 from fin_qlora_hub.metadata.tables import Repository
+from fin_qlora_hub.periodic import Periodic
 from fin_qlora_hub.repositories import committing
 from fin_qlora_hub.repositories.commits import plan_commit
 from fin_qlora_hub.stores.local_blobs import LocalBlobStore
@@ -79,6 +80,24 @@ def test_downloads_are_written_down_in_time(start_hub, tmp_path, monkeypatch) ->
         hub.hub.downloads.count(1)
         assert wait_until(lambda: hub.api().model_info("alice/a").downloads)
         assert hub.api().model_info("alice/a").downloads == 1
+
+
+def test_work_that_failed_once_is_done_the_next_time(caplog) -> None:
+    done = []
+
+    def work() -> None:
+        done.append(None)
+        if len(done) == 1:
+            raise RuntimeError("once")
+
+    periodic = Periodic(work, name="work", seconds=lambda: 0.01)
+    periodic.begin()
+    assert wait_until(lambda: len(done) > 1)
+    periodic.close()
+    ended = len(done)
+    periodic.begin()
+    assert "work: the work failed and is tried again" in caplog.text
+    assert len(done) == ended
 
 
 def test_a_failure_inside_shows_nothing_of_the_inside(running, repository, monkeypatch) -> None:

@@ -29,7 +29,17 @@ def imported(path: Path) -> set[str]:
 FLOORS = (
     *("__main__", "cli", "commands", "serving", "app", "routes", "care", "signing_in", "webhooks"),
     *("hub", "mirrors", "outgoing", "sharing", "repositories", "cards", "git", "contents", "xet"),
-    *("stores", "gitobjects", "access", "audit", "metadata", "text", "settings", "errors"),
+    *(
+        "stores",
+        "gitobjects",
+        "access",
+        "audit",
+        "metadata",
+        "periodic",
+        "text",
+        "settings",
+        "errors",
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from fin_qlora_hub.access.identity import Caller
 from fin_qlora_hub.errors import OperationalError
 from fin_qlora_hub.metadata.database import Database
 from fin_qlora_hub.metadata.tables import Token
+from fin_qlora_hub.periodic import Periodic
 
 FLUSH_SECONDS = 60.0
 PRECISION = timedelta(hours=1)
@@ -29,8 +30,7 @@ class TokenUses:
         self._noted: dict[int, datetime] = {}
         self._pending: dict[int, datetime] = {}
         self._guard = threading.Lock()
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._flushing = Periodic(self.flush, name="token-uses", seconds=lambda: FLUSH_SECONDS)
 
     def note(self, caller: Caller) -> None:
         """Remember that a token was used; never waits for the database."""
@@ -42,9 +42,7 @@ class TokenUses:
             if len(self._noted) >= MAX_KNOWN:
                 self._noted.clear()
             self._noted[caller.token_id] = self._pending[caller.token_id] = now
-            if self._thread is None and not self._closing.is_set():
-                self._thread = threading.Thread(target=self._run, name="token-uses", daemon=True)
-                self._thread.start()
+        self._flushing.begin()
 
     def flush(self) -> None:
         """Write down what was noted; a busy or full database leaves it for the next time."""
@@ -65,11 +63,4 @@ class TokenUses:
 
     def close(self) -> None:
         """Write down the rest and end the thread."""
-        self._closing.set()
-        if self._thread is not None:
-            self._thread.join()
-        self.flush()
-
-    def _run(self) -> None:
-        while not self._closing.wait(FLUSH_SECONDS):
-            self.flush()
+        self._flushing.close()

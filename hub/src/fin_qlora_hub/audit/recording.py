@@ -21,6 +21,7 @@ from fin_qlora_hub.audit.record import Entry, Place, record_all
 from fin_qlora_hub.errors import OperationalError
 from fin_qlora_hub.metadata.database import Database
 from fin_qlora_hub.metadata.tables import Namespace
+from fin_qlora_hub.periodic import Periodic
 
 FLUSH_SECONDS = 2.0
 MAX_FILES = 200
@@ -69,8 +70,7 @@ class Recorder:
         self._lost = 0
         self._guard = threading.Lock()
         self._flushing = threading.Lock()
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._periodic = Periodic(self.flush, name="recorder", seconds=lambda: FLUSH_SECONDS)
 
     def read(
         self,
@@ -128,10 +128,7 @@ class Recorder:
 
     def close(self) -> None:
         """Put on record the rest and end the thread."""
-        self._closing.set()
-        if self._thread is not None:
-            self._thread.join()
-        self.flush()
+        self._periodic.close()
 
     def _note(
         self,
@@ -160,16 +157,7 @@ class Recorder:
                 self._waiting += 1
             if len(noted.named) >= MAX_FILES:
                 self._full.append((key, self._noted.pop(key)))
-            if self._thread is None and not self._closing.is_set():
-                self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while not self._closing.wait(FLUSH_SECONDS):
-            try:
-                self.flush()
-            except Exception:
-                _logger.exception("what was noted could not be put on record")
+        self._periodic.begin()
 
 
 def _entries(session: Session, noted: Iterable[tuple[_Key, _Noted]], *, lost: int) -> list[Entry]:

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from fin_qlora_hub.errors import OperationalError
 from fin_qlora_hub.metadata.database import Database
 from fin_qlora_hub.metadata.tables import Repository
+from fin_qlora_hub.periodic import Periodic
 
 FLUSH_SECONDS = 2.0
 _logger = logging.getLogger("fin_qlora_hub")
@@ -21,16 +22,13 @@ class DownloadCounter:
         self._database = database
         self._pending: Counter[int] = Counter()
         self._guard = threading.Lock()
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._flushing = Periodic(self.flush, name="downloads", seconds=lambda: FLUSH_SECONDS)
 
     def count(self, repository_id: int) -> None:
         """Add one to the downloads of a repository, soon; never waits for the database."""
         with self._guard:
             self._pending[repository_id] += 1
-            if self._thread is None and not self._closing.is_set():
-                self._thread = threading.Thread(target=self._run, name="downloads", daemon=True)
-                self._thread.start()
+        self._flushing.begin()
 
     def flush(self) -> None:
         """Write down what was counted; a busy or full database leaves it for the next time."""
@@ -53,11 +51,4 @@ class DownloadCounter:
 
     def close(self) -> None:
         """Write down the rest and end the thread."""
-        self._closing.set()
-        if self._thread is not None:
-            self._thread.join()
-        self.flush()
-
-    def _run(self) -> None:
-        while not self._closing.wait(FLUSH_SECONDS):
-            self.flush()
+        self._flushing.close()
